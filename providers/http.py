@@ -1,0 +1,530 @@
+"""The only door to the outside: one HTTP request, recorded before and after, never repeated.
+
+What this file promises to whoever sends a request through it:
+
+- Nothing leaves before `Recorder.before` has returned, and `Recorder.after` is told how it ended.
+- A hook on the connection sees the first byte. Only when it saw none is a failure `NotSent`; no
+  exception of requests or urllib3 proves that, they are the same before and after sending.
+- The whole exchange ends within its deadline: a watchdog shuts the socket, because a read timeout
+  is per `recv` and a slow drip never trips it.
+- No redirects, no cookies, no proxy or `.netrc` from the environment, no hidden retries, no body
+  larger than the limits, and nothing secret in what is recorded.
+"""
+
+import http.client
+import json
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from providers.errors import NotSent, OutcomeUnknown
+from providers.identity import uuid7
+from providers.redaction import Redactor
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 20.0
+TOTAL_SECONDS = 30.0
+LARGEST_RAW = 1024 * 1024
+LARGEST_INFLATED = 4 * 1024 * 1024
+IDLE_SECONDS = 4.0
+"""A kept-alive connection idle for longer is not reused: a stale one looks like a lost answer."""
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingRequest:
+    """A request as it is about to leave, with everything secret masked."""
+
+    id: UUID
+    purpose: str
+    method: str
+    url: str
+    headers: Headers
+    body: bytes
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """How a request ended. `sent` is False only when provably no byte left this machine.
+
+    `status` is None when no status line was read; `complete` says that the whole answer was.
+    `fault` is empty after a complete answer, else our word for what went wrong.
+    """
+
+    request_id: UUID
+    sent: bool
+    status: int | None
+    headers: Headers
+    body: bytes
+    complete: bool
+    fault: str
+    detail: str
+    duration_ms: int
+
+
+class Recorder(Protocol):
+    """Who sends keeps the record."""
+
+    def before(self, request: OutgoingRequest) -> None:
+        """Store the request durably, then return. Raise `NotSent` to forbid it."""
+
+    def gate(self) -> None:
+        """Called at the first byte, must not block. Raise `NotSent` when permission has lapsed."""
+
+    def after(self, exchange: Exchange) -> None:
+        """Take note of how it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What a signature covers: exactly what will be on the wire."""
+
+    method: str
+    host: str
+    target: str
+    body: bytes
+
+
+Signer = Callable[[Wire], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer, unmasked: for the adapter's eyes only."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON, or None when it is anything else. See `parse`."""
+        return parse(self.body)
+
+    def object(self) -> dict[str, Any]:
+        """The body as a JSON object; empty when it is anything else."""
+        found = parse(self.body)
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds to wait by the Retry-After header (seconds or HTTP date), within [1 s, 1 h]."""
+        return retry_after_seconds(self.headers.get("retry-after", ""))
+
+
+def parse(body: bytes) -> Any:
+    """JSON that survives everything: None for what is not JSON, or not unambiguous.
+
+    Fractions stay text, so that no amount ever passes through a float. Duplicate keys, NaN and
+    numbers of thousands of digits are not unambiguous.
+    """
+    try:
+        return json.loads(
+            body.decode("utf-8"),
+            parse_float=str,
+            parse_constant=_no_constant,
+            object_pairs_hook=_distinct,
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def retry_after_seconds(value: str, now: float | None = None) -> float | None:
+    """Seconds by a Retry-After header, clamped to [1, 3600]; None when it says nothing."""
+    try:
+        seconds = float(int(value))
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            return None
+        seconds = moment - (time.time() if now is None else now)
+    return min(3600.0, max(1.0, seconds))
+
+
+class Client:
+    """Sends requests to one account's base URL. Shared by the threads that work for it."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        redactor: Redactor,
+        recorder: Recorder,
+        total_seconds: float = TOTAL_SECONDS,
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        self._redactor = redactor
+        self._recorder = recorder
+        self._total_seconds = total_seconds
+        self._threads = threading.local()
+        self._watchdog = _Watchdog()
+        self._sessions: list[requests.Session] = []
+
+    def send(  # noqa: PLR0913 - a request has this many parts
+        self,
+        method: str,
+        path: str,
+        *,
+        purpose: str,
+        references: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        sign: Signer | None = None,
+    ) -> Answer:
+        """Send one request and return its complete answer, whatever its status.
+
+        `path` follows the base URL and may hold a query; ids in it are quoted by the caller.
+        Raises `NotSent` when provably no byte left, `OutcomeUnknown` when one may have and no
+        complete answer came back.
+        """
+        request_id = uuid7()
+        prepared = self._prepare(method, path, headers or {}, body, sign, request_id)
+        outgoing = OutgoingRequest(
+            id=request_id,
+            purpose=purpose,
+            method=method,
+            url=self._redactor.text(str(prepared.url)),
+            headers=self._redactor.headers(prepared.headers.items()),
+            body=self._redactor.body(body or b""),
+            references=tuple(references),
+        )
+        self._recorder.before(outgoing)
+        return self._exchange(prepared, request_id)
+
+    def learn(self, secret: str) -> None:
+        """Mask this value from now on."""
+        self._redactor.learn(secret)
+
+    def close(self) -> None:
+        """Close every connection and stop the watchdog."""
+        self._watchdog.stop()
+        for session in self._sessions:
+            session.close()
+
+    def _prepare(  # noqa: PLR0913
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        sign: Signer | None,
+        request_id: UUID,
+    ) -> requests.PreparedRequest:
+        url = self._base + path
+        fixed = {
+            "User-Agent": "Annul/0.1",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "X-Request-Id": str(request_id),
+            **headers,
+        }
+        try:
+            prepared = requests.Request(method, url, headers=fixed, data=body).prepare()
+            split = urlsplit(str(prepared.url))
+            if str(prepared.url) != url or _folded(split.path):
+                raise NotSent("bad_url", "The address would not be the one that was meant.")
+            if sign is not None:
+                wire = Wire(method, split.netloc, prepared.path_url, body or b"")
+                prepared.prepare_headers({**fixed, **sign(wire)})
+                prepared.prepare_content_length(body)
+        except (requests.RequestException, ValueError) as error:
+            raise NotSent("bad_url", f"The request could not be built: {error}") from None
+        return prepared
+
+    def _exchange(self, prepared: requests.PreparedRequest, request_id: UUID) -> Answer:
+        attempt = _Transmission(self._recorder.gate, time.monotonic() + self._total_seconds)
+        status: int | None = None
+        headers: Headers = ()
+        received = bytearray()
+        fault, detail, started = "", "", time.monotonic()
+        _in_flight.now = attempt
+        self._watchdog.watch(attempt)
+        try:
+            response = self._session().send(
+                prepared,
+                stream=True,
+                allow_redirects=False,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+            )
+            status, headers = response.status_code, tuple(response.raw.headers.items())
+            for chunk in _chunks(response):
+                received += chunk
+                if len(received) > LARGEST_RAW:
+                    raise _TooLarge(f"more than {LARGEST_RAW} bytes")
+            received = bytearray(_inflate(bytes(received), response.headers))
+            if attempt.expired:
+                raise TimeoutError("cut off at the deadline")
+            response.close()
+        except NotSent as refusal:
+            fault, detail = refusal.code, refusal.message
+        except _FAULTS as error:
+            fault = _fault_of(error, attempt)
+            detail = self._redactor.text(f"{type(error).__name__}: {error}")[:500]
+            self._forget_session()
+        finally:
+            self._watchdog.forget(attempt)
+            _in_flight.now = None
+        exchange = Exchange(
+            request_id=request_id,
+            sent=attempt.first_byte,
+            status=status,
+            headers=self._redactor.headers(headers),
+            body=self._redactor.body(bytes(received)),
+            complete=not fault,
+            fault=fault,
+            detail=detail,
+            duration_ms=round((time.monotonic() - started) * 1000),
+        )
+        self._recorder.after(exchange)
+        if not attempt.first_byte:
+            raise NotSent(fault or "unsent", _SENTENCES.get(fault, detail) or detail)
+        if fault or status is None:
+            raise OutcomeUnknown(fault, _SENTENCES.get(fault, detail), status=status)
+        return Answer(status, {name.lower(): value for name, value in headers}, bytes(received))
+
+    def _session(self) -> requests.Session:
+        now = time.monotonic()
+        session: requests.Session | None = getattr(self._threads, "session", None)
+        if session is None:
+            session = _new_session()
+            self._threads.session = session
+            self._sessions.append(session)
+        elif now - self._threads.used > IDLE_SECONDS:
+            session.close()
+        self._threads.used = now
+        return session
+
+    def _forget_session(self) -> None:
+        session: requests.Session | None = getattr(self._threads, "session", None)
+        if session is not None:
+            session.close()
+
+
+class _TooLarge(Exception):
+    """The answer is larger than any honest one."""
+
+
+class _Transmission:
+    """One request on its way: when it must end, and whether its first byte has left."""
+
+    def __init__(self, gate: Callable[[], None], deadline: float) -> None:
+        self._gate = gate
+        self.deadline = deadline
+        self.first_byte = False
+        self.expired = False
+        self.sock: socket.socket | None = None
+
+    def about_to_write(self, sock: socket.socket) -> None:
+        """Called with the connected socket just before each write."""
+        self.sock = sock
+        if self.first_byte:
+            return
+        if time.monotonic() >= self.deadline:
+            raise NotSent("deadline_passed", _SENTENCES["deadline_passed"])
+        self._gate()
+        self.first_byte = True
+
+    def expire(self) -> None:
+        """Shut the socket under whoever is waiting on it."""
+        self.expired = True
+        if self.sock is not None:
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class _Watchdog:
+    """One thread that shuts the sockets of exchanges that are past their deadline."""
+
+    TICK_SECONDS = 0.1
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watched: set[_Transmission] = set()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, attempt: _Transmission) -> None:
+        with self._lock:
+            self._watched.add(attempt)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, daemon=True, name="watchdog")
+                self._thread.start()
+
+    def forget(self, attempt: _Transmission) -> None:
+        with self._lock:
+            self._watched.discard(attempt)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self.TICK_SECONDS):
+            now = time.monotonic()
+            with self._lock:
+                late = [attempt for attempt in self._watched if now >= attempt.deadline]
+            for attempt in late:
+                attempt.expire()
+
+
+class _InFlight(threading.local):
+    now: _Transmission | None = None
+
+
+_in_flight = _InFlight()
+
+
+class _Hooked:
+    """What both kinds of connection share: every write passes `about_to_write` first."""
+
+    sock: socket.socket | None
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
+        attempt = _in_flight.now
+        if attempt is None or self.sock is None:  # pragma: no cover - nobody else may send
+            raise NotSent("unsent", "A request outside of the client was stopped.")
+        attempt.about_to_write(self.sock)
+        super().send(data)  # type: ignore[misc]
+
+
+class _Plain(_Hooked, HTTPConnection):
+    pass
+
+
+class _Secure(_Hooked, HTTPSConnection):
+    pass
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+class _HookedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.headers.clear()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _HookedAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
+    return session
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    raw = response.raw
+    yield from raw.stream(65536, decode_content=False)
+
+
+def _inflate(body: bytes, headers: Mapping[str, str]) -> bytes:
+    encoding = headers.get("content-encoding", "").lower().strip()
+    if encoding in ("", "identity") or not body:
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise zlib.error(f"unknown content encoding {encoding[:40]!r}")
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    plain = unpack.decompress(body, LARGEST_INFLATED + 1)
+    if len(plain) > LARGEST_INFLATED:
+        raise _TooLarge(f"more than {LARGEST_INFLATED} bytes when unpacked")
+    if not unpack.eof:
+        raise zlib.error("the compressed body is cut")
+    return plain
+
+
+def _folded(path: str) -> bool:
+    """Whether a path has parts that some hop may fold away, such as `..`."""
+    return any(part in (".", "..") for part in path.split("/")) or "//" in path
+
+
+_FAULTS = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+    zlib.error,
+    _TooLarge,
+)
+
+_SENTENCES = {
+    "deadline_passed": "Our own deadline passed before the first byte.",
+    "deadline": "The exchange was cut off at its deadline; it may have been carried out.",
+    "dns": "The provider's host name could not be resolved.",
+    "unreachable": "The provider could not be reached.",
+    "tls": "The provider's certificate or TLS handshake was not acceptable.",
+    "timeout": "The provider did not answer in time; it may have acted.",
+    "connection_lost": "The connection was lost after sending; the provider may have acted.",
+    "too_large": "The answer was larger than any honest answer; it was cut off.",
+    "bad_encoding": "The answer's compression could not be undone.",
+}
+
+
+def _fault_of(error: BaseException, attempt: _Transmission) -> str:
+    """Our word for a fault. What it proves is decided by the first byte, never by this word."""
+    if attempt.expired:
+        return "deadline"
+    kinds = tuple(_causes(error))
+    if any(isinstance(kind, _TooLarge) for kind in kinds):
+        return "too_large"
+    if any(isinstance(kind, zlib.error) for kind in kinds):
+        return "bad_encoding"
+    if any(isinstance(kind, urllib3.exceptions.NameResolutionError) for kind in kinds):
+        return "dns"
+    if any(isinstance(kind, requests.exceptions.SSLError) for kind in kinds):
+        return "tls"
+    if not attempt.first_byte:
+        return "unreachable"
+    timeouts = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+    return "timeout" if any(isinstance(kind, timeouts) for kind in kinds) else "connection_lost"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    queue = [error]
+    while queue and len(seen) < 20:
+        current = queue.pop()
+        seen.append(current)
+        inner = (current.__cause__, current.__context__, *current.args)
+        queue += [
+            one for one in inner if isinstance(one, BaseException) and one not in seen
+        ]
+        reason = getattr(current, "reason", None)
+        if isinstance(reason, BaseException) and reason not in seen:
+            queue.append(reason)
+    yield from seen
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found

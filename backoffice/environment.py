@@ -1,0 +1,155 @@
+"""Reads what the settings need from the environment and refuses politely.
+
+Every refusal is one sentence that names the variable and says how to make a value.
+"""
+
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+
+MAKE_SIGNING_KEY = "python -c 'import secrets; print(secrets.token_urlsafe(64))'"
+MAKE_FERNET_KEY = (
+    "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+)
+
+# Django's own deploy check calls a shorter key weak.
+SHORTEST_SECRET_KEY = 50
+
+SQLITE = "django.db.backends.sqlite3"
+POSTGRESQL = "django.db.backends.postgresql"
+
+# Writers queue up to 20 s for their turn instead of failing half-way (IMMEDIATE), readers never
+# wait (WAL), and what is committed survives a power cut (FULL).
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": (
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"
+    ),
+}
+
+
+def secret_key(given: str, kept_in: Path | None) -> str:
+    """The key that signs sessions and forms.
+
+    `kept_in` names the file in which a missing key is made once and kept; None refuses.
+    """
+    if not given and kept_in is not None:
+        return _made_once(kept_in, secrets.token_urlsafe(64))
+    if not given:
+        raise ImproperlyConfigured(f"SECRET_KEY is not set; make one with: {MAKE_SIGNING_KEY}")
+    if kept_in is None and len(given) < SHORTEST_SECRET_KEY:
+        raise ImproperlyConfigured(
+            f"SECRET_KEY is shorter than {SHORTEST_SECRET_KEY} characters;"
+            f" make a better one with: {MAKE_SIGNING_KEY}"
+        )
+    return given
+
+
+def credential_keys(given: list[str], kept_in: Path | None) -> list[str]:
+    """The Fernet keys of the providers' credentials: the first encrypts, all decrypt.
+
+    `kept_in` names the file in which a missing key is made once and kept; None refuses.
+    """
+    keys = [key.strip() for key in given if key.strip()]
+    if not keys and kept_in is not None:
+        return [_made_once(kept_in, Fernet.generate_key().decode())]
+    if not keys:
+        raise ImproperlyConfigured(
+            f"CREDENTIAL_KEYS is not set; make a key with: {MAKE_FERNET_KEY}"
+        )
+    for position, key in enumerate(keys, start=1):
+        _require_fernet_key(position, key)
+    return keys
+
+
+def allowed_hosts(given: list[str], local: bool) -> list[str]:
+    """The host names under which this site may be asked for; loopback only by default."""
+    if given:
+        return given
+    if local:
+        return ["localhost", "127.0.0.1", "[::1]"]
+    raise ImproperlyConfigured(
+        "ALLOWED_HOSTS is not set; list the host names of this site, separated by commas,"
+        " for example: ALLOWED_HOSTS=annul.example.com"
+    )
+
+
+def origins(given: list[str], variable: str) -> list[str]:
+    """Origins such as `https://proxy.example.com/paypal`, each checked for its shape."""
+    for origin in given:
+        try:
+            parts = urlsplit(origin)
+            well_formed = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            well_formed = False
+        if not well_formed or parts.scheme not in {"http", "https"} or "@" in parts.netloc:
+            raise ImproperlyConfigured(
+                f"{variable} holds {origin!r}; write each origin as https://host[:port][/prefix],"
+                " separated by commas"
+            )
+        if parts.query or parts.fragment:
+            raise ImproperlyConfigured(
+                f"{variable} holds {origin!r}; leave out everything from '?' or '#' on"
+            )
+    return [origin.rstrip("/") for origin in given]
+
+
+def database(config: dict[str, Any], base_dir: Path) -> dict[str, Any]:
+    """`config`, as DATABASE_URL gave it, with the options that this project relies on."""
+    if config["ENGINE"] == SQLITE:
+        return config | {"NAME": _sqlite_name(config["NAME"], base_dir), "OPTIONS": SQLITE_OPTIONS}
+    if config["ENGINE"] == POSTGRESQL:
+        # A socket is written as its folder with %2F for each slash, as libpq has it.
+        host = unquote(config["HOST"])
+        return config | {"HOST": host, "CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+    raise ImproperlyConfigured(
+        "DATABASE_URL must begin with sqlite:/// or postgres://, for example:"
+        " DATABASE_URL=postgres://user:password@host:5432/annul"
+    )
+
+
+def at_least(least: int, value: int, variable: str) -> int:
+    """`value` if it is not below `least`; a zero here would stop the work in silence."""
+    if value < least:
+        raise ImproperlyConfigured(f"{variable} is {value}; it must be {least} or more")
+    return value
+
+
+def _require_fernet_key(position: int, key: str) -> None:
+    try:
+        Fernet(key)
+    except ValueError:
+        # The key itself stays out of the sentence: it may be a good one with a typing mistake.
+        raise ImproperlyConfigured(
+            f"CREDENTIAL_KEYS: key number {position} is not a Fernet key;"
+            f" make one with: {MAKE_FERNET_KEY}"
+        ) from None
+
+
+def _sqlite_name(name: str, base_dir: Path) -> str:
+    """An absolute path, so that the database does not depend on where a command was started."""
+    if name == ":memory:":
+        return name
+    path = base_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return str(path)
+
+
+def _made_once(path: Path, value: str) -> str:
+    """What `path` holds; `value`, now stored there for its owner only, if it holds nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+    except FileExistsError:
+        return _kept(path) or value
+    path.write_text(value)
+    return value
+
+
+def _kept(path: Path) -> str:
+    return path.read_text().strip()

@@ -1,0 +1,232 @@
+"""All settings, read from the environment and from the file `.env` beside manage.py.
+
+`.env.example` lists every variable with its meaning. Without DEBUG and DEMO the site refuses
+to start while something that production needs is missing.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from backoffice import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+
+env = environ.Env()
+# What the environment says wins over the file.
+environ.Env.read_env(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
+
+# --- What kind of place this is ---------------------------------------------------------------
+
+DEBUG: bool = env.bool("DEBUG", default=False)
+DEMO: bool = env.bool("DEMO", default=False)
+# A place on one person's machine: missing keys are made, plain http is fine.
+LOCAL = DEBUG or DEMO
+
+SECRET_KEY = environment.secret_key(
+    env.str("SECRET_KEY", default=""), VAR_DIR / "secret_key" if LOCAL else None
+)
+CREDENTIAL_KEYS = environment.credential_keys(
+    env.list("CREDENTIAL_KEYS", default=[]), VAR_DIR / "credential_key" if LOCAL else None
+)
+ALLOWED_HOSTS = environment.allowed_hosts(env.list("ALLOWED_HOSTS", default=[]), LOCAL)
+CSRF_TRUSTED_ORIGINS = environment.origins(
+    env.list("CSRF_TRUSTED_ORIGINS", default=[]), "CSRF_TRUSTED_ORIGINS"
+)
+
+# --- The parts --------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_q",
+]
+
+MIDDLEWARE = [
+    # Outermost, so that every response carries the headers, errors too.
+    "backoffice.middleware.SecurityHeaders",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "backoffice.middleware.RefuseNul",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "backoffice.middleware.RenewSession",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+
+ROOT_URLCONF = "backoffice.urls"
+WSGI_APPLICATION = "backoffice.wsgi.application"
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database ---------------------------------------------------------------------------------
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": environment.database(
+        env.db_url("DATABASE_URL", default="sqlite:///var/annul.sqlite3"), BASE_DIR
+    )
+}
+
+# --- Work in the background -------------------------------------------------------------------
+
+WORKER_ACCOUNTS_IN_PARALLEL = environment.at_least(
+    1, env.int("WORKER_ACCOUNTS_IN_PARALLEL", default=2), "WORKER_ACCOUNTS_IN_PARALLEL"
+)
+DRAIN_SECONDS = environment.at_least(1, env.int("DRAIN_SECONDS", default=25), "DRAIN_SECONDS")
+DRAIN_LEASE_SECONDS = environment.at_least(
+    10, env.int("DRAIN_LEASE_SECONDS", default=120), "DRAIN_LEASE_SECONDS"
+)
+DRAIN_CONCURRENCY = environment.at_least(
+    1, env.int("DRAIN_CONCURRENCY", default=32), "DRAIN_CONCURRENCY"
+)
+
+REDIS_URL = env.str("REDIS_URL", default="")
+
+# A task only means "wake up", so losing or repeating one is harmless; what must not happen is
+# that a cluster keeps tasks for itself (queue_limit), repeats a failing one (max_attempts) or
+# stores its result (save_limit), which would be an unsigned pickle.
+Q_CLUSTER: dict[str, Any] = {
+    "name": "annul",
+    "workers": WORKER_ACCOUNTS_IN_PARALLEL,
+    "queue_limit": 1,
+    "bulk": 1,
+    "poll": 0.5,
+    # A backstop only: a drain ends by itself long before. The hard kill needs
+    # timeout + 3 to be a multiple of guard_cycle.
+    "timeout": 117,
+    "retry": 300,
+    "guard_cycle": 0.5,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "save_limit": -1,
+    "catch_up": False,
+    "recycle": 500,
+    "ALT_CLUSTERS": {},
+    **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
+}
+
+# --- Providers --------------------------------------------------------------------------------
+
+# Origins beyond the providers' own that an account may use: a proxy, a test server.
+PROVIDER_EXTRA_ORIGINS = environment.origins(
+    env.list("PROVIDER_EXTRA_ORIGINS", default=[]), "PROVIDER_EXTRA_ORIGINS"
+)
+# Plain http to this machine is what the sandbox speaks; nothing else may.
+PROVIDER_ALLOW_LOOPBACK_HTTP = LOCAL
+
+# --- Who is here ------------------------------------------------------------------------------
+
+LOGIN_URL = "admin:login"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# --- Between browser and site -----------------------------------------------------------------
+
+SECURE_SSL = env.bool("SECURE_SSL", default=not LOCAL)
+SECURE_SSL_REDIRECT = SECURE_SSL
+# Probes come from inside, by plain http.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_SSL else None
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE_SSL else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_SSL
+SECURE_HSTS_PRELOAD = SECURE_SSL
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# A browser sends a __Host- cookie back only to this very host and only over TLS.
+COOKIE_PREFIX = "__Host-" if SECURE_SSL else ""
+SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}annul_session"
+SESSION_COOKIE_SECURE = SECURE_SSL
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 60 * environment.at_least(
+    1, env.int("SESSION_IDLE_MINUTES", default=15), "SESSION_IDLE_MINUTES"
+)
+CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}annul_csrf"
+CSRF_COOKIE_SECURE = SECURE_SSL
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Lax"
+
+# A page of 100 ticked rows with its filters is far below; "all matching" posts no ids.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
+
+# --- Static files -----------------------------------------------------------------------------
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": (
+            "django.contrib.staticfiles.storage.StaticFilesStorage"
+            if LOCAL
+            else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        )
+    },
+}
+WHITENOISE_USE_FINDERS = LOCAL
+WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+
+# --- Language and time ------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en-gb"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+
+# --- Log --------------------------------------------------------------------------------------
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "backoffice.json_log.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    # Django's defaults would print the same record a second time, unformatted.
+    "loggers": {
+        "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        "django-q": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+    },
+}

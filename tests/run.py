@@ -1,0 +1,109 @@
+"""Runs the suite on SQLite, then on PostgreSQL, and says in one line what it used.
+
+    python -m tests.run [--only sqlite|postgres] [arguments for pytest]
+
+PostgreSQL is the server that DATABASE_URL names. If it names none, it is a temporary one of
+our own; a server that we were not pointed at is never touched.
+"""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.postgres_server import NoServer, find_binaries, temporary_server
+
+ROOT = Path(__file__).resolve().parent.parent
+# For example: "==== 210 passed, 1 skipped in 41.20s ===="
+CLOSING_LINE = re.compile(r"\b(passed|failed|errors?|skipped|no tests ran)\b.* in \d+\.\d+s")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of the suite on one database."""
+
+    what: str
+    status: int
+    closing_line: str
+
+
+def main(arguments: list[str]) -> int:
+    """Run what was asked for; 0 only if all of it passed."""
+    parser = argparse.ArgumentParser(prog="tests.run", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=["sqlite", "postgres"])
+    options, for_pytest = parser.parse_known_args(arguments)
+    # `make` passes a SIGTERM on; the temporary server must not outlive it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    runs = []
+    if options.only != "postgres":
+        runs.append(on_sqlite(for_pytest))
+    if options.only != "sqlite":
+        runs.append(on_postgresql(for_pytest))
+    return summarise(runs)
+
+
+def summarise(runs: list[Run]) -> int:
+    """Print what was used and how it ended, what was skipped first; the exit status of all."""
+    print()
+    for run in sorted(runs, key=lambda run: bool(run.closing_line)):
+        print(run.what)
+        if run.closing_line:
+            print(run.closing_line)
+    return max(run.status for run in runs)
+
+
+def on_sqlite(for_pytest: list[str]) -> Run:
+    """The suite on a file of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    return pytest("SQLite: a file in the temporary folder", environment, for_pytest)
+
+
+def on_postgresql(for_pytest: list[str]) -> Run:
+    """The suite on PostgreSQL; skipped, with the reason, when there is none."""
+    try:
+        with postgresql(os.environ) as (what, url):
+            return pytest(f"PostgreSQL: {what}", {**os.environ, "DATABASE_URL": url}, for_pytest)
+    except NoServer as reason:
+        return Run(f"PostgreSQL: skipped, {reason}", 0, "")
+
+
+@contextmanager
+def postgresql(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What server it is, in words, and its URL."""
+    given = environment.get("DATABASE_URL", "")
+    if given.startswith(("postgres://", "postgresql://")):
+        yield "the server that DATABASE_URL names", given
+        return
+    binaries = find_binaries()
+    if binaries is None:
+        raise NoServer("no DATABASE_URL that names one and no binaries on this machine")
+    with temporary_server(binaries) as url:
+        yield f"a temporary server from {binaries}", url
+
+
+def pytest(what: str, environment: Mapping[str, str], for_pytest: list[str]) -> Run:
+    """One run of pytest, shown as it goes; its closing line is kept for the summary."""
+    print(what, flush=True)
+    command = [sys.executable, "-m", "pytest", *for_pytest]
+    if sys.stdout.isatty():
+        command.append("--color=yes")
+    closing_line = ""
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if CLOSING_LINE.search(line):
+                closing_line = line.rstrip()
+    return Run(what, process.returncode, closing_line)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+"""The project's own settings under an environment that is the same on every machine.
+
+Only DATABASE_URL is taken from outside: the suite runs on SQLite and on PostgreSQL.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+TEST_DATABASE = Path(tempfile.gettempdir()) / f"annul-test-{os.getpid()}.sqlite3"
+
+os.environ.setdefault("DATABASE_URL", f"sqlite:///{TEST_DATABASE}")
+os.environ.update(
+    {
+        "ENV_FILE": os.devnull,
+        "DEBUG": "False",
+        "DEMO": "False",
+        "SECRET_KEY": "only-for-tests-" * 5,
+        "CREDENTIAL_KEYS": "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk=",
+        "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
+        "CSRF_TRUSTED_ORIGINS": "",
+        "PROVIDER_EXTRA_ORIGINS": "",
+        "REDIS_URL": "",
+        "SECURE_SSL": "False",
+        "TIME_ZONE": "UTC",
+        "LOG_LEVEL": "WARNING",
+    }
+)
+
+from backoffice.settings import *  # noqa: E402, F403
+from backoffice.settings import DATABASES, STORAGES  # noqa: E402
+
+# Hashing on purpose slowly would be most of the suite's time.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Tests speak to the sandbox on loopback; those that test the refusal switch it off.
+PROVIDER_ALLOW_LOOPBACK_HTTP = True
+
+# No collectstatic before a test run.
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = True
+
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file, not memory: other processes and threads take part. Nothing in it must survive.
+    DATABASES["default"]["TEST"] = {"NAME": str(TEST_DATABASE)}
+    DATABASES["default"]["OPTIONS"] |= {
+        "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF"
+    }

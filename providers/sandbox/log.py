@@ -40,7 +40,7 @@ class Entry:
     ids: list[str] = field(default_factory=list)
     status: int | None = None
     sent_sha256: str | None = None
-    """Digest of the content-decoded body of the answer."""
+    """Digest of the body of the answer; None where a fault made it undecodable."""
     sent: bool = False
     """Whether the whole answer was handed to the network."""
     applied: list[str] = field(default_factory=list)

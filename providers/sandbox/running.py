@@ -1,0 +1,142 @@
+"""Starting and stopping a sandbox: in a thread of a test, or as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from providers.sandbox.application import Application
+from providers.sandbox.control import Control
+from providers.sandbox.control_api import ControlApi
+from providers.sandbox.server import serve
+from providers.sandbox.switches import Switches
+from providers.sandbox.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a sandbox starts. Port 0 is any free one; ``invoices`` per account."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    invoices: int | Mapping[str, int] = 0
+    seed: int = 0
+    log: Path | None = None
+
+
+class SandboxServer:
+    """A sandbox in a background thread; ``with`` starts and stops it."""
+
+    def __init__(self, options: Options | None = None, switches: Switches | None = None) -> None:
+        self.options = options or Options()
+        self.application = Application(World(switches), self.options.log)
+        self.control = Control(self.application)
+        self.control.reset(self.options.invoices, self.options.seed)
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, e.g. "http://127.0.0.1:9000"."""
+        return self.control.origin
+
+    def start(self) -> None:
+        """Starts the thread; returns once the port is open."""
+        self._thread.start()
+        self._ready.wait()
+        if self._failure:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Closes all connections and ends the thread."""
+        if self._loop and self._stop and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(10)
+        self.application.log.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except OSError as error:
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        await serve(
+            self.application,
+            ControlApi(self.control),
+            self.options.host,
+            self.options.port,
+            self._opened,
+            self._stop,
+        )
+
+    def _opened(self, port: int) -> None:
+        self.control.origin = f"http://{self.options.host}:{port}"
+        self._ready.set()
+
+    def serve_forever(self, announce: Callable[[str], None]) -> None:
+        """Runs in this thread until SIGTERM or SIGINT; ``announce`` gets the origin."""
+        asyncio.run(self._serve_forever(announce))
+        self.application.log.close()
+
+    async def _serve_forever(self, announce: Callable[[str], None]) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+        def opened(port: int) -> None:
+            self._opened(port)
+            announce(self.origin)
+
+        await serve(
+            self.application,
+            ControlApi(self.control),
+            self.options.host,
+            self.options.port,
+            opened,
+            stop,
+        )
+
+
+@contextmanager
+def running(
+    invoices: int | Mapping[str, int] = 0,
+    *,
+    seed: int = 0,
+    port: int = 0,
+    log: Path | None = None,
+    **switches: Any,
+) -> Iterator[SandboxServer]:
+    """A sandbox on a free port for the length of a ``with``; switches by keyword.
+
+    ``invoices`` is a number per account or a mapping of account name to number."""
+    chosen = Switches()
+    chosen.set(**switches)
+    with SandboxServer(Options(port=port, invoices=invoices, seed=seed, log=log), chosen) as server:
+        yield server

@@ -13,6 +13,8 @@ RUN_LOCKS := requirements/base.txt requirements/redis.txt
 TEST_LOCKS := $(RUN_LOCKS) requirements/test.txt requirements/lint.txt
 LOCKS := bootstrap base redis test lint browser pg
 
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
 # uv where it can be installed, else pip; both check every hash.
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes $(1) 2>/dev/null \
 	|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(1)
@@ -65,5 +67,7 @@ clean: ## Remove everything that was built, and the demo's data
 
 .venv/.test: .venv/.python $(TEST_LOCKS) requirements/pg.txt requirements/browser.txt
 	@$(call install,$(TEST_LOCKS:%=-r %))
-	@$(BIN)/python tests/postgres_server.py || { $(call install,-r requirements/pg.txt); } || true
+	@$(BIN)/python tests/postgres_server.py || { $(call install,-r requirements/pg.txt); } \
+		|| echo "no PostgreSQL binaries here and none to install; its tests will be skipped"
+	@if [ -n "$(CHROMIUM)" ]; then $(call install,-r requirements/browser.txt); fi || true
 	@touch $@ .venv/.run

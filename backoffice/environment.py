@@ -3,11 +3,14 @@
 Every refusal is one sentence that names the variable and says how to make a value.
 """
 
+import re
 import secrets
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
@@ -19,6 +22,9 @@ MAKE_FERNET_KEY = (
 # Django's own deploy check calls a shorter key weak.
 SHORTEST_SECRET_KEY = 50
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+DATABASE_URL = re.compile(r"(sqlite|postgres|postgresql)://")
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "django.db.backends.postgresql"
 
@@ -99,25 +105,58 @@ def origins(given: list[str], variable: str) -> list[str]:
     return [origin.rstrip("/") for origin in given]
 
 
-def database(config: dict[str, Any], base_dir: Path) -> dict[str, Any]:
-    """`config`, as DATABASE_URL gave it, with the options that this project relies on."""
-    if config["ENGINE"] == SQLITE:
+def database(url: str, base_dir: Path) -> dict[str, Any]:
+    """The database at `url`, with the options that this project relies on.
+
+    The URL stays out of the refusal: it may hold a password.
+    """
+    try:
+        # A typing mistake in the scheme is answered below, not by a warning.
+        config: dict[str, Any] = environ.Env.db_url_config(url) if DATABASE_URL.match(url) else {}
+    except ValueError:
+        config = {}
+    if config.get("ENGINE") == SQLITE:
         return config | {"NAME": _sqlite_name(config["NAME"], base_dir), "OPTIONS": SQLITE_OPTIONS}
-    if config["ENGINE"] == POSTGRESQL:
+    if config.get("ENGINE") == POSTGRESQL and config["NAME"]:
         # A socket is written as its folder with %2F for each slash, as libpq has it.
         host = unquote(config["HOST"])
         return config | {"HOST": host, "CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
     raise ImproperlyConfigured(
-        "DATABASE_URL must begin with sqlite:/// or postgres://, for example:"
-        " DATABASE_URL=postgres://user:password@host:5432/annul"
+        "DATABASE_URL is not a database this site can use; write sqlite:///var/annul.sqlite3 or"
+        " postgres://user:password@host:5432/name"
     )
 
 
-def at_least(least: int, value: int, variable: str) -> int:
-    """`value` if it is not below `least`; a zero here would stop the work in silence."""
+def whole_number(given: str, default: int, least: int, variable: str) -> int:
+    """`given` as a number, or `default` if it is empty; never below `least`."""
+    try:
+        value = int(given) if given.strip() else default
+    except ValueError:
+        value = least - 1
     if value < least:
-        raise ImproperlyConfigured(f"{variable} is {value}; it must be {least} or more")
+        raise ImproperlyConfigured(
+            f"{variable} is {given!r}; it must be a whole number, {least} or more"
+        )
     return value
+
+
+def log_level(given: str) -> str:
+    """One of Python's level names."""
+    level = given.strip().upper()
+    if level not in LOG_LEVELS:
+        raise ImproperlyConfigured(f"LOG_LEVEL is {given!r}; choose one of {', '.join(LOG_LEVELS)}")
+    return level
+
+
+def time_zone(given: str) -> str:
+    """A name of the time zone database."""
+    try:
+        ZoneInfo(given)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ImproperlyConfigured(
+            f"TIME_ZONE is {given!r}; write it as Europe/Berlin, America/New_York or UTC"
+        ) from None
+    return given
 
 
 def _require_fernet_key(position: int, key: str) -> None:

@@ -8,9 +8,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 import environ
 
 from backoffice import environment
+
+# Django's generic classes take their parameter in the type stubs only; this lets them at run time.
+django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -18,6 +22,12 @@ VAR_DIR = BASE_DIR / "var"
 env = environ.Env()
 # What the environment says wins over the file.
 environ.Env.read_env(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
+
+
+def whole_number(variable: str, default: int, *, least: int) -> int:
+    """A number from the environment; a sentence instead of a traceback if it is none."""
+    return environment.whole_number(env.str(variable, default=""), default, least, variable)
+
 
 # --- What kind of place this is ---------------------------------------------------------------
 
@@ -40,7 +50,7 @@ CSRF_TRUSTED_ORIGINS = environment.origins(
 # --- The parts --------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "backoffice.apps.BackofficeAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -49,6 +59,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django_q",
+    # By its full name: the module also holds the admin's.
+    "backoffice.apps.BackofficeConfig",
 ]
 
 MIDDLEWARE = [
@@ -89,22 +101,17 @@ TEMPLATES: list[dict[str, Any]] = [
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES: dict[str, dict[str, Any]] = {
     "default": environment.database(
-        env.db_url("DATABASE_URL", default="sqlite:///var/annul.sqlite3"), BASE_DIR
+        env.str("DATABASE_URL", default="") or "sqlite:///var/annul.sqlite3", BASE_DIR
     )
 }
 
 # --- Work in the background -------------------------------------------------------------------
 
-WORKER_ACCOUNTS_IN_PARALLEL = environment.at_least(
-    1, env.int("WORKER_ACCOUNTS_IN_PARALLEL", default=2), "WORKER_ACCOUNTS_IN_PARALLEL"
-)
-DRAIN_SECONDS = environment.at_least(1, env.int("DRAIN_SECONDS", default=25), "DRAIN_SECONDS")
-DRAIN_LEASE_SECONDS = environment.at_least(
-    10, env.int("DRAIN_LEASE_SECONDS", default=120), "DRAIN_LEASE_SECONDS"
-)
-DRAIN_CONCURRENCY = environment.at_least(
-    1, env.int("DRAIN_CONCURRENCY", default=32), "DRAIN_CONCURRENCY"
-)
+WORKER_ACCOUNTS_IN_PARALLEL = whole_number("WORKER_ACCOUNTS_IN_PARALLEL", 2, least=1)
+DRAIN_SECONDS = whole_number("DRAIN_SECONDS", 25, least=1)
+# A lease that ends before its drain would let a second one start beside it.
+DRAIN_LEASE_SECONDS = whole_number("DRAIN_LEASE_SECONDS", 120, least=DRAIN_SECONDS + 1)
+DRAIN_CONCURRENCY = whole_number("DRAIN_CONCURRENCY", 32, least=1)
 
 REDIS_URL = env.str("REDIS_URL", default="")
 
@@ -137,8 +144,6 @@ Q_CLUSTER: dict[str, Any] = {
 PROVIDER_EXTRA_ORIGINS = environment.origins(
     env.list("PROVIDER_EXTRA_ORIGINS", default=[]), "PROVIDER_EXTRA_ORIGINS"
 )
-# Plain http to this machine is what the sandbox speaks; nothing else may.
-PROVIDER_ALLOW_LOOPBACK_HTTP = LOCAL
 
 # --- Who is here ------------------------------------------------------------------------------
 
@@ -163,7 +168,6 @@ SECURE_SSL = env.bool("SECURE_SSL", default=not LOCAL)
 SECURE_SSL_REDIRECT = SECURE_SSL
 # Probes come from inside, by plain http.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_SSL else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE_SSL else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_SSL
 SECURE_HSTS_PRELOAD = SECURE_SSL
@@ -178,9 +182,7 @@ SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}annul_session"
 SESSION_COOKIE_SECURE = SECURE_SSL
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = 60 * environment.at_least(
-    1, env.int("SESSION_IDLE_MINUTES", default=15), "SESSION_IDLE_MINUTES"
-)
+SESSION_COOKIE_AGE = 60 * whole_number("SESSION_IDLE_MINUTES", 15, least=1)
 CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}annul_csrf"
 CSRF_COOKIE_SECURE = SECURE_SSL
 CSRF_COOKIE_HTTPONLY = True
@@ -212,11 +214,11 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 LANGUAGE_CODE = "en-gb"
 USE_I18N = True
 USE_TZ = True
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+TIME_ZONE = environment.time_zone(env.str("TIME_ZONE", default="UTC"))
 
 # --- Log --------------------------------------------------------------------------------------
 
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOG_LEVEL = environment.log_level(env.str("LOG_LEVEL", default="INFO"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -33,8 +33,9 @@ from backoffice.settings import DATABASES, STORAGES  # noqa: E402
 # Hashing on purpose slowly would be most of the suite's time.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-# Tests speak to the sandbox on loopback; those that test the refusal switch it off.
-PROVIDER_ALLOW_LOOPBACK_HTTP = True
+# Tests speak to the sandbox on loopback; those that test the refusal switch it off. All else
+# stays as in production.
+DEMO = True
 
 # No collectstatic before a test run.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

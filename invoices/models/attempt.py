@@ -1,0 +1,359 @@
+"""The cancellation of one invoice within a batch; also the unit of work.
+
+`state` is written in this file and nowhere else: by `move` for rows at hand and by `move_all` for
+as many as match. Both are a conditional UPDATE with the HistoryEvents in the same transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID, uuid4
+
+from django.db import connection, models, transaction
+from django.db.models import CharField, F, IntegerField, Q, Value
+from django.db.models.functions import Now
+
+from invoices.models.batch import CancellationBatch
+from invoices.models.evidence import HistoryEvent
+from invoices.models.invoice import Invoice
+from providers.models import ProviderAccount
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+class State(models.TextChoices):
+    """What is true of an attempt; the README draws the ways between them.
+
+    `draft` and `ineligible` come before the batch starts: frozen by a preview, and frozen but
+    turned down by a rule. Nothing was or will be sent for them in that state.
+    """
+
+    DRAFT = "draft", "Draft"
+    INELIGIBLE = "ineligible", "Not eligible"
+    QUEUED = "queued", "Queued"
+    CLAIMED = "claimed", "Claimed"
+    SENDING = "sending", "Sending"
+    UNKNOWN = "unknown", "Outcome unknown"
+    ACCEPTED = "accepted", "Accepted, waiting"
+    CANCELLED = "cancelled", "Cancelled"
+    ALREADY_CANCELLED = "already_cancelled", "Already cancelled"
+    REFUSED = "refused", "Refused"
+    SKIPPED = "skipped", "Skipped"
+    FAILED = "failed", "Failed"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    NEEDS_REVIEW = "needs_review", "Needs review"
+
+
+LIVE = (
+    State.QUEUED,
+    State.CLAIMED,
+    State.SENDING,
+    State.UNKNOWN,
+    State.ACCEPTED,
+    State.NEEDS_REVIEW,
+)
+"""States in which an invoice is spoken for: no second attempt may begin."""
+
+WORKING = (State.QUEUED, State.CLAIMED, State.SENDING, State.UNKNOWN, State.ACCEPTED)
+"""States that the drain still has to bring to an end; while one exists a batch is not finished."""
+
+LEGAL: dict[State, frozenset[State]] = {
+    State.DRAFT: frozenset({State.QUEUED, State.INELIGIBLE}),
+    State.QUEUED: frozenset(
+        {State.CLAIMED, State.SKIPPED, State.ALREADY_CANCELLED, State.WITHDRAWN, State.FAILED}
+    ),
+    State.CLAIMED: frozenset(
+        {
+            State.SENDING,
+            State.QUEUED,
+            State.SKIPPED,
+            State.ALREADY_CANCELLED,
+            State.CANCELLED,
+            State.REFUSED,
+            State.FAILED,
+            State.WITHDRAWN,
+        }
+    ),
+    State.SENDING: frozenset(set(State) - {State.DRAFT, State.INELIGIBLE, State.CLAIMED}),
+    State.UNKNOWN: frozenset(
+        {
+            State.CANCELLED,
+            State.ALREADY_CANCELLED,
+            State.REFUSED,
+            State.QUEUED,
+            State.FAILED,
+            State.WITHDRAWN,
+            State.NEEDS_REVIEW,
+        }
+    ),
+    State.ACCEPTED: frozenset(
+        {State.CANCELLED, State.UNKNOWN, State.REFUSED, State.NEEDS_REVIEW}
+    ),
+    State.CANCELLED: frozenset({State.NEEDS_REVIEW}),
+    State.NEEDS_REVIEW: frozenset(
+        {
+            State.CANCELLED,
+            State.ALREADY_CANCELLED,
+            State.REFUSED,
+            State.FAILED,
+            State.WITHDRAWN,
+        }
+    ),
+}
+"""From each state, where an attempt may go. States that are missing are final."""
+
+
+class IllegalMove(Exception):
+    """A step that the state machine does not have: a mistake in our code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where attempts go and what is written with it.
+
+    `changes` are further columns; `detail` is a plain sentence for the history. The step is taken
+    only by rows in state `expected`, and with `lease` only by rows that this lease has claimed.
+    """
+
+    expected: State
+    to: State
+    code: str = ""
+    detail: str = ""
+    changes: dict[str, Any] = field(default_factory=dict)
+    lease: UUID | None = None
+    require: Q = field(default_factory=Q)
+
+
+class AttemptQuerySet(models.QuerySet["CancellationAttempt"]):
+    """Rows by what is to be done with them, and the only two ways to change their state."""
+
+    def due(self, account_id: int) -> "AttemptQuerySet":
+        """What an account's drain may work on now, the longest due first."""
+        return self.filter(account_id=account_id, due_at__lte=Now()).order_by("due_at", "id")
+
+    def live(self) -> "AttemptQuerySet":
+        """Attempts that hold their invoice."""
+        return self.filter(state__in=LIVE)
+
+    def working(self) -> "AttemptQuerySet":
+        """Attempts that the drain still has to bring to an end."""
+        return self.filter(state__in=WORKING)
+
+    def move(
+        self,
+        attempts: Sequence["CancellationAttempt"],
+        step: Step,
+        *,
+        actor: "User | None" = None,
+    ) -> set[int]:
+        """Take one step with the attempts at hand; returns the ids of those that took it.
+
+        Rows that are no longer in the expected state, or not claimed by the lease, stay as they
+        are. Raises `IllegalMove` for a step that the state machine does not have.
+        """
+        _check(step)
+        if not attempts:
+            return set()
+        with transaction.atomic():
+            moved = self._moved([attempt.pk for attempt in attempts], step)
+            HistoryEvent.objects.bulk_create(
+                HistoryEvent(
+                    kind=HistoryEvent.Kind.ATTEMPT_STATE,
+                    actor=actor,
+                    account_id=attempt.account_id,
+                    batch_id=attempt.batch_id,
+                    attempt_id=attempt.pk,
+                    invoice_id=attempt.invoice_id,
+                    from_state=step.expected,
+                    to_state=step.to,
+                    code=step.code,
+                    detail=step.detail[:500],
+                )
+                for attempt in attempts
+                if attempt.pk in moved
+            )
+        return moved
+
+    def _moved(self, ids: Sequence[int], step: Step) -> set[int]:
+        values = {"state": step.to, "code": step.code, "moved_by": uuid4(), **step.changes}
+        changed = _conditional(self.model.objects.filter(pk__in=ids), step).update(**values)
+        if changed == len(ids):
+            return set(ids)
+        if not changed:
+            return set()
+        # Some had moved on in between: ask which of them carry our mark.
+        marked = self.model.objects.filter(pk__in=ids, moved_by=values["moved_by"])
+        return set(marked.values_list("pk", flat=True))
+
+    def move_all(self, step: Step, *, actor: "User | None" = None) -> int:
+        """Take one step with every row of this queryset; returns how many took it.
+
+        The queryset must not be sliced and its filters must still hold after the step, except for
+        the state. Two statements, whatever the number of rows.
+        """
+        _check(step)
+        mark = uuid4()
+        with transaction.atomic():
+            values = {"state": step.to, "code": step.code, "moved_by": mark, **step.changes}
+            moved = _conditional(self, step).update(**values)
+            if moved:
+                _record_marked(self.filter(state=step.to, moved_by=mark), step, actor)
+        return moved
+
+
+def _check(step: Step) -> None:
+    if step.to not in LEGAL.get(step.expected, frozenset()):
+        raise IllegalMove(f"{step.expected} -> {step.to}")
+
+
+def _conditional(rows: AttemptQuerySet, step: Step) -> AttemptQuerySet:
+    rows = rows.filter(step.require, state=step.expected)
+    return rows if step.lease is None else rows.filter(lease_token=step.lease)
+
+
+def _record_marked(rows: AttemptQuerySet, step: Step, actor: "User | None") -> None:
+    """INSERT ... SELECT of one HistoryEvent for each row."""
+    constants = {
+        "kind": Value(str(HistoryEvent.Kind.ATTEMPT_STATE), CharField()),
+        "actor_id": Value(actor.pk if actor else None, IntegerField()),
+        "from_state": Value(str(step.expected), CharField()),
+        "to_state": Value(str(step.to), CharField()),
+        "code": Value(step.code, CharField()),
+        "detail": Value(step.detail[:500], CharField()),
+    }
+    columns = {
+        "account_id": F("account_id"),
+        "batch_id": F("batch_id"),
+        "attempt_id": F("pk"),
+        "invoice_id": F("invoice_id"),
+    }
+    insert_select(
+        HistoryEvent, rows.order_by(), {**constants, **columns} | {"at": Now()}
+    )
+
+
+def insert_select(
+    model: type[models.Model], rows: "models.QuerySet[Any]", columns: dict[str, Any]
+) -> int:
+    """`INSERT INTO model (columns) SELECT expressions FROM rows`; returns the number of rows."""
+    aliased = {f"into_{name}": expression for name, expression in columns.items()}
+    selected = rows.annotate(**aliased).values_list(*aliased)
+    sql, params = selected.query.sql_with_params()
+    names = ", ".join(connection.ops.quote_name(name) for name in columns)
+    table = connection.ops.quote_name(model._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({names}) {sql}", params)  # noqa: S608 - our own names
+        return int(cursor.rowcount)
+
+
+class CancellationAttempt(models.Model):
+    """One invoice of a batch: what was frozen, how far it is, and what is due when."""
+
+    State = State
+
+    batch = models.ForeignKey(CancellationBatch, on_delete=models.PROTECT, related_name="attempts")
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="attempts")
+    account = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=20, choices=State.choices, default=State.DRAFT)
+    code = models.CharField(max_length=40, blank=True)
+    message = models.CharField(max_length=300, blank=True)
+    evidence = models.CharField(
+        max_length=10, blank=True, choices=[("answer", "Answer"), ("read_back", "Read back")]
+    )
+    moved_by = models.UUIDField(null=True, editable=False)
+
+    frozen_status = models.CharField(max_length=16)
+    frozen_amount_minor = models.BigIntegerField(null=True)
+    frozen_currency = models.CharField(max_length=12, blank=True)
+    frozen_exponent = models.PositiveSmallIntegerField(default=2)
+    frozen_customer = models.CharField(max_length=300, blank=True)
+
+    due_at = models.DateTimeField(null=True)
+    lease_token = models.UUIDField(null=True, editable=False)
+    sends = models.PositiveSmallIntegerField(
+        default=0, help_text="Cancel requests that left, those turned away for credentials apart."
+    )
+    unsent = models.PositiveSmallIntegerField(
+        default=0, help_text="Tries of which provably nothing left."
+    )
+    reads = models.PositiveSmallIntegerField(default=0, help_text="Reads in the present state.")
+    doubted = models.BooleanField(
+        default=False,
+        help_text="Of some request of ours it was at one time not known whether it was done.",
+    )
+    settled_at = models.DateTimeField(
+        null=True,
+        help_text="Set while a request is in doubt: from then on a read shows whatever it did.",
+    )
+    verified_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = AttemptQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "cancellation attempt"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["batch", "invoice"], name="attempt_once_per_batch"),
+            models.UniqueConstraint(
+                fields=["invoice"],
+                condition=Q(
+                    state__in=[
+                        "queued",
+                        "claimed",
+                        "sending",
+                        "unknown",
+                        "accepted",
+                        "needs_review",
+                    ]
+                ),
+                name="attempt_one_live_per_invoice",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    state__in=[
+                        "draft",
+                        "ineligible",
+                        "queued",
+                        "claimed",
+                        "sending",
+                        "unknown",
+                        "accepted",
+                        "cancelled",
+                        "already_cancelled",
+                        "refused",
+                        "skipped",
+                        "failed",
+                        "withdrawn",
+                        "needs_review",
+                    ]
+                ),
+                name="attempt_state_is_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="cancelled") | Q(evidence__in=["answer", "read_back"]),
+                name="attempt_cancelled_on_evidence",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["queued", "unknown", "accepted"])
+                | Q(due_at__isnull=False),
+                name="attempt_unfinished_is_due",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["batch", "state"], name="attempt_by_batch"),
+            models.Index(
+                fields=["account", "due_at", "id"],
+                condition=Q(due_at__isnull=False),
+                name="attempt_due",
+            ),
+            models.Index(
+                fields=["account", "lease_token"],
+                condition=Q(state__in=["claimed", "sending"]),
+                name="attempt_in_hand",
+            ),
+            models.Index(fields=["invoice", "-id"], name="attempt_by_invoice"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Attempt {self.pk}"

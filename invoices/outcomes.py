@@ -1,0 +1,277 @@
+"""What follows from what happened: (what is true of an attempt, what happened) -> what next.
+
+Pure: no clock, no database, no network. Every rule that keeps us from guessing is in this file,
+and its tests go through all of it. Times are seconds.
+
+The rules in short. Only an explicit yes is a yes, only an explicit no is a no, the rest is
+`unknown` and only a read may decide. A cancel is sent again only after a read, taken when the
+last request can no longer take effect (`settled`), has shown the invoice still open. What was
+found cancelled is `already_cancelled` only if no request of ours was ever in doubt; otherwise we
+may have done it ourselves, and it is `cancelled` on the evidence of reading it back.
+"""
+
+from dataclasses import dataclass
+
+from invoices.models.attempt import State
+from providers.adapters.base import Status
+from providers.errors import (
+    CredentialsRejected,
+    NotSent,
+    OutcomeUnknown,
+    ProviderError,
+    ReadToDecide,
+    Refused,
+    TryLater,
+)
+
+MOST_SENDS = 3
+MOST_UNSENT = 3
+READ_DELAYS = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
+POLL_DELAYS = (2.0, 5.0, 10.0, 30.0, 30.0, 60.0, 120.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
+DAY = 24 * 3600.0
+REVIEW_READS = 7
+SECOND_LOOK = 60.0
+
+NOT_COUNTED = frozenset({"lease_lost", "deadline_passed", "not_running", "account_paused"})
+"""Reasons for not sending that are our own and say nothing about the provider."""
+
+FOR_GOOD = frozenset(
+    {
+        Status.PAID,
+        Status.PARTIALLY_PAID,
+        Status.REFUNDED,
+        Status.EXPIRED,
+        Status.WRITTEN_OFF,
+    }
+)
+"""A cancelled invoice never reads like this again, so such a read needs no settling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of an attempt when something happens to it.
+
+    `sends` counts this request too. `settled` is None when no request is in doubt, False while
+    the last one may still take effect, True when a read shows whatever it did; `settles_in` is
+    how long until then. `stopping`: a person wants no more of this batch.
+    """
+
+    state: State
+    code: str = ""
+    sends: int = 0
+    unsent: int = 0
+    reads: int = 0
+    doubted: bool = False
+    settled: bool | None = None
+    settles_in: float = 0.0
+    verified: bool = False
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next state and why. `due_in` None: nothing more is to be done.
+
+    `doubt` True: from now on a request of ours is in doubt; False: a read has cleared the doubt;
+    None: as before. `verified`: a read has confirmed the cancellation.
+    """
+
+    to: State
+    code: str = ""
+    due_in: float | None = None
+    evidence: str = ""
+    doubt: bool | None = None
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A read's result: the status in our words, and whether it may be cancelled as it is."""
+
+    status: Status
+    cancellable: bool
+
+
+MISSING = "missing"
+FAILED_READ = "failed_read"
+Read = Seen | str
+"""`Seen`, or that the provider does not have it, or that the read came to nothing."""
+
+
+def after_answer(standing: Standing, *, confirmed: bool, proven: bool, settle: float) -> Decision:
+    """The provider answered our cancel with success.
+
+    Proof in the answer itself needs no further look; without it the invoice is read again once
+    a read must show the truth, `settle` seconds from now.
+    """
+    if not confirmed:
+        return Decision(State.ACCEPTED, due_in=POLL_DELAYS[0], doubt=True)
+    if proven:
+        return Decision(State.CANCELLED, evidence="answer", verified=True, doubt=False)
+    return Decision(State.CANCELLED, due_in=settle, evidence="answer", doubt=False)
+
+
+def after_error(standing: Standing, error: ProviderError, *, backoff: float) -> Decision:
+    """Our cancel ended in an error; `backoff` is the delay before a next try."""
+    match error:
+        case NotSent():
+            return _not_sent(standing, error.code, backoff)
+        case TryLater():
+            wait = backoff if error.retry_after is None else max(backoff, error.retry_after)
+            return _again(standing, "rate_limited", wait)
+        case CredentialsRejected():
+            return Decision(State.QUEUED, "credentials", due_in=backoff)
+        case Refused(code="already_cancelled"):
+            return _found_cancelled(standing)
+        case Refused():
+            return Decision(State.REFUSED, error.code)
+        case ReadToDecide():
+            return Decision(State.UNKNOWN, "decide_by_reading", due_in=1.0)
+        case OutcomeUnknown():
+            return Decision(State.UNKNOWN, error.code, due_in=READ_DELAYS[0], doubt=True)
+        case _:
+            return Decision(State.UNKNOWN, error.code, due_in=READ_DELAYS[0], doubt=True)
+
+
+def after_interruption(standing: Standing) -> Decision:
+    """The drain that had this attempt in hand is gone."""
+    if standing.state is State.CLAIMED:
+        return Decision(State.QUEUED, "interrupted", due_in=0.0)
+    return Decision(State.UNKNOWN, "interrupted", due_in=READ_DELAYS[0], doubt=True)
+
+
+def before_cancel(standing: Standing, read: Read, *, changed: str) -> Decision | None:
+    """The read just before a cancel; None means: go on and send it.
+
+    `changed` names what differs from what was frozen, "" for nothing.
+    """
+    if read == FAILED_READ:
+        return _precheck_failed(standing)
+    if read == MISSING:
+        return Decision(State.REFUSED, "not_found")
+    if isinstance(read, Seen) and read.status is Status.CANCELLED:
+        return _found_cancelled(standing)
+    if changed:
+        return Decision(State.SKIPPED, changed)
+    if isinstance(read, Seen) and not read.cancellable:
+        return Decision(State.SKIPPED, str(read.status))
+    return None
+
+
+def after_read(standing: Standing, read: Read) -> Decision:
+    """A read of an attempt that is unknown, accepted, cancelled or under review."""
+    match standing.state:
+        case State.UNKNOWN:
+            return _read_unknown(standing, read)
+        case State.ACCEPTED:
+            return _read_accepted(standing, read)
+        case State.CANCELLED:
+            return _read_cancelled(standing, read)
+        case _:
+            return _read_under_review(standing, read)
+
+
+def _not_sent(standing: Standing, code: str, backoff: float) -> Decision:
+    if standing.stopping:
+        return Decision(State.WITHDRAWN, "stopped")
+    if code in NOT_COUNTED:
+        return Decision(State.QUEUED, code, due_in=0.0)
+    if code in ("bad_reference", "bad_url"):
+        return Decision(State.REFUSED, "invalid")
+    if standing.unsent + 1 >= MOST_UNSENT:
+        return Decision(State.FAILED, code)
+    return Decision(State.QUEUED, code, due_in=backoff)
+
+
+def _again(standing: Standing, code: str, backoff: float) -> Decision:
+    """Provably not carried out: once more, unless it was enough or nobody wants it any more."""
+    if standing.stopping:
+        return Decision(State.WITHDRAWN, "stopped", doubt=False)
+    if standing.sends >= MOST_SENDS:
+        return Decision(State.FAILED, code, doubt=False)
+    return Decision(State.QUEUED, code, due_in=backoff, doubt=False)
+
+
+def _found_cancelled(standing: Standing) -> Decision:
+    if standing.doubted:
+        return Decision(State.CANCELLED, evidence="read_back", verified=True, doubt=False)
+    return Decision(State.ALREADY_CANCELLED)
+
+
+def _precheck_failed(standing: Standing) -> Decision:
+    if standing.stopping:
+        return Decision(State.WITHDRAWN, "stopped")
+    if standing.reads + 1 >= len(READ_DELAYS):
+        return Decision(State.FAILED, "unreadable")
+    return Decision(State.QUEUED, "unreadable", due_in=READ_DELAYS[standing.reads])
+
+
+def _read_unknown(standing: Standing, read: Read) -> Decision:
+    if isinstance(read, Seen):
+        if read.status is Status.CANCELLED:
+            return _found_cancelled(standing)
+        if read.status in FOR_GOOD:
+            return Decision(State.REFUSED, str(read.status), doubt=False)
+        if read.status is not Status.UNKNOWN and standing.settled is not False:
+            return _proved_undone(standing, read)
+    if read == MISSING and standing.settled is None:
+        return Decision(State.REFUSED, "not_found")
+    if read == MISSING and standing.settled:
+        # Gone after a request that may have been carried out: no answer can be read off that.
+        return Decision(State.NEEDS_REVIEW, "vanished", due_in=DAY)
+    return _look_again(standing)
+
+
+def _proved_undone(standing: Standing, read: Seen) -> Decision:
+    """A read that counts shows it neither cancelled nor settled for good."""
+    if not read.cancellable:
+        return Decision(State.REFUSED, str(read.status), doubt=False)
+    if standing.settled is None:
+        # The provider said no in words that we do not know, and the invoice is as it was.
+        return Decision(State.REFUSED, "invalid")
+    return _again(standing, "not_carried_out", backoff=1.0)
+
+
+def _look_again(standing: Standing) -> Decision:
+    if standing.reads >= len(READ_DELAYS):
+        return Decision(State.NEEDS_REVIEW, "undecided", due_in=DAY)
+    delay = READ_DELAYS[standing.reads]
+    if standing.settled is False:
+        # Not later than the first moment at which "still open" proves something.
+        delay = min(delay, max(1.0, standing.settles_in))
+    return Decision(State.UNKNOWN, standing.code, due_in=delay)
+
+
+def _read_accepted(standing: Standing, read: Read) -> Decision:
+    if isinstance(read, Seen) and read.status is Status.CANCELLED:
+        return Decision(State.CANCELLED, evidence="read_back", verified=True, doubt=False)
+    if isinstance(read, Seen) and read.status in FOR_GOOD:
+        return Decision(State.REFUSED, str(read.status), doubt=False)
+    if read == MISSING and standing.settled:
+        return Decision(State.NEEDS_REVIEW, "vanished", due_in=DAY)
+    if standing.reads >= len(POLL_DELAYS):
+        return Decision(State.NEEDS_REVIEW, "never_confirmed", due_in=DAY)
+    return Decision(State.ACCEPTED, standing.code, due_in=POLL_DELAYS[standing.reads])
+
+
+def _read_cancelled(standing: Standing, read: Read) -> Decision:
+    if isinstance(read, Seen) and read.status is Status.CANCELLED:
+        # Once after settling, and once more a day later.
+        due_in = None if standing.verified else DAY
+        return Decision(State.CANCELLED, standing.code, due_in=due_in, verified=True)
+    if read == FAILED_READ or (isinstance(read, Seen) and read.status is Status.UNKNOWN):
+        delay = READ_DELAYS[min(standing.reads, len(READ_DELAYS) - 1)]
+        return Decision(State.CANCELLED, standing.code, due_in=delay)
+    if standing.code != "disagrees":
+        # One read may be stale: look a second time before raising the alarm.
+        return Decision(State.CANCELLED, "disagrees", due_in=SECOND_LOOK)
+    return Decision(State.NEEDS_REVIEW, "disagrees", due_in=DAY)
+
+
+def _read_under_review(standing: Standing, read: Read) -> Decision:
+    if isinstance(read, Seen) and read.status is Status.CANCELLED:
+        return Decision(State.CANCELLED, evidence="read_back", verified=True, doubt=False)
+    if isinstance(read, Seen) and read.status in FOR_GOOD and standing.code != "disagrees":
+        return Decision(State.REFUSED, str(read.status), doubt=False)
+    due_in = DAY if standing.reads < REVIEW_READS else None
+    return Decision(State.NEEDS_REVIEW, standing.code, due_in=due_in)

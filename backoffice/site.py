@@ -1,0 +1,161 @@
+"""The AdminSite: navigation, the overview page, and what must never be in the admin."""
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.db.models import Model
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.module_loading import import_string
+
+HIDDEN_APPS = frozenset({"django_q"})
+"""Whoever may edit a queue's rows may run code: they hold pickles and names of functions."""
+
+OVERVIEW = "invoices.overview.overview"
+"""Callable: user -> the facts that templates/admin/index.html lists in its first lines."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A page in the navigation; `model` is `app_label.ModelName`, `None` for the overview."""
+
+    label: str
+    icon: str
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """An entry as this visitor sees it."""
+
+    label: str
+    icon: str
+    url: str
+    current: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """A headed group of links."""
+
+    label: str
+    links: tuple[Link, ...]
+
+
+NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "Work",
+        (
+            Entry("Overview", "overview"),
+            Entry("Invoices", "invoices", "invoices.Invoice"),
+            Entry("Cancellation batches", "batches", "invoices.CancellationBatch"),
+        ),
+    ),
+    (
+        "Audit",
+        (
+            Entry("Provider calls", "calls", "invoices.ProviderRequest"),
+            Entry("History", "history", "invoices.HistoryEvent"),
+        ),
+    ),
+    (
+        "Set-up",
+        (
+            Entry("Provider accounts", "accounts", "providers.ProviderAccount"),
+            Entry("Imports", "imports", "invoices.SyncRun"),
+            Entry("Users", "users", "auth.User"),
+        ),
+    ),
+)
+
+
+class BackofficeSite(AdminSite):
+    """Django's admin with our navigation and front page, without bulk deletion and queue tables."""
+
+    site_title = "Annul"
+    site_header = "Annul"
+    index_title = "Overview"
+    site_url = None
+    # The stock one brings a style sheet and a script that ours replaces.
+    enable_nav_sidebar = False
+    empty_value_display = "–"
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self.disable_action("delete_selected")
+
+    def register(
+        self,
+        model_or_iterable: type[Model] | Iterable[type[Model]],
+        admin_class: type[ModelAdmin[Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """As in Django, but models of `HIDDEN_APPS` are passed over whoever registers them."""
+        single = isinstance(model_or_iterable, type)
+        models = [model_or_iterable] if single else list(model_or_iterable)
+        welcome = [model for model in models if model._meta.app_label not in HIDDEN_APPS]
+        super().register(welcome, admin_class, **options)
+
+    def unregister(self, model_or_iterable: type[Model] | Iterable[type[Model]]) -> None:
+        """As in Django; models of `HIDDEN_APPS` were never here, so they need not leave."""
+        single = isinstance(model_or_iterable, type)
+        models = [model_or_iterable] if single else list(model_or_iterable)
+        super().unregister([model for model in models if model._meta.app_label not in HIDDEN_APPS])
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What every page needs besides Django's own: navigation and whether this is a demo."""
+        return {
+            **super().each_context(request),
+            "navigation": self.navigation(request),
+            "environment": "Demo" if getattr(settings, "DEMO", False) else "",
+        }
+
+    def navigation(self, request: HttpRequest) -> list[Section]:
+        """The pages that this visitor may open, section by section."""
+        if not self.has_permission(request):
+            return []
+        sections = (
+            Section(label, tuple(link for e in entries if (link := self._link(e, request))))
+            for label, entries in NAVIGATION
+        )
+        return [section for section in sections if section.links]
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """The front page."""
+        overview = _overview()
+        facts = overview(request.user) if overview else None
+        return super().index(request, {"overview": facts, **(extra_context or {})})
+
+    def _link(self, entry: Entry, request: HttpRequest) -> Link | None:
+        if entry.model is None:
+            url = reverse("admin:index", current_app=self.name)
+            return Link(entry.label, entry.icon, url, request.path == url)
+        model_admin = self._admin_of(entry.model)
+        if model_admin is None or not model_admin.has_view_permission(request):
+            return None
+        options = model_admin.model._meta
+        url = reverse(
+            f"admin:{options.app_label}_{options.model_name}_changelist", current_app=self.name
+        )
+        return Link(entry.label, entry.icon, url, request.path.startswith(url))
+
+    def _admin_of(self, label: str) -> ModelAdmin[Any] | None:
+        app_label, _, model_name = label.partition(".")
+        if not apps.is_installed(app_label) and app_label not in apps.app_configs:
+            return None
+        model = apps.app_configs[app_label].models.get(model_name.lower())
+        return self._registry.get(model) if model else None
+
+
+def _overview() -> Callable[[Any], dict[str, Any]] | None:
+    module, _, _ = OVERVIEW.rpartition(".")
+    known = apps.is_installed("invoices") and importlib.util.find_spec(module)
+    return import_string(OVERVIEW) if known else None

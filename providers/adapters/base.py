@@ -182,9 +182,7 @@ class Adapter(ABC):
 
     @classmethod
     @abstractmethod
-    def consequences(
-        cls, facts: Mapping[str, str], options: Mapping[str, bool]
-    ) -> tuple[str, ...]:
+    def consequences(cls, facts: Mapping[str, str], options: Mapping[str, bool]) -> tuple[str, ...]:
         """What the operator must know before confirming, as plain sentences."""
 
     @classmethod
@@ -229,9 +227,7 @@ def judge(answer: Answer, *, provider_code: str = "", message: str = "") -> None
             "The provider asks for fewer calls.", retry_after=answer.retry_after, status=status
         )
     if status == 403 and own_words:
-        raise Refused(
-            "forbidden", text, provider_code=theirs, status=status, pause_account=True
-        )
+        raise Refused("forbidden", text, provider_code=theirs, status=status, pause_account=True)
     if status == 404 and own_words:
         raise Refused("not_found", text, provider_code=theirs, status=status)
     if status == 408 or status >= 500:
@@ -239,6 +235,24 @@ def judge(answer: Answer, *, provider_code: str = "", message: str = "") -> None
             "server_error", f"The provider failed: {text}", provider_code=theirs, status=status
         )
     raise ReadToDecide("decide_by_reading", text, provider_code=theirs, status=status)
+
+
+def judge_read(answer: Answer, *, provider_code: str = "", message: str = "") -> None:
+    """`judge` for a read: a no to a read says nothing about any cancellation.
+
+    Raises `CredentialsRejected`, `TryLater` or `OutcomeUnknown` (`read_failed` for what would
+    have been a refusal). A 404 that means "not there" is the caller's to tell apart before.
+    """
+    try:
+        judge(answer, provider_code=provider_code, message=message)
+    except (Refused, ReadToDecide) as no:
+        raise OutcomeUnknown(
+            "read_failed",
+            f"The invoice could not be read: {no.message}",
+            provider_code=no.provider_code,
+            status=no.status,
+            pause_account=no.pause_account,
+        ) from None
 
 
 def unexpected(message: str, status: int | None = None) -> OutcomeUnknown:
@@ -289,7 +303,7 @@ def text(value: object, limit: int = 300) -> str:
     """A provider's text as we may store it: no NUL, no lone surrogate, bounded; "" for none."""
     if value is None or isinstance(value, dict | list | bool):
         return ""
-    clean = str(value).encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    clean = str(value).encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
     return " ".join(clean.split())[:limit]
 
 
@@ -306,11 +320,11 @@ def day(value: object) -> date | None:
 def at(mapping: object, *path: str | int) -> Any:
     """The value at a path into parsed JSON, or None where any step is missing."""
     for step in path:
-        if isinstance(mapping, dict) and step in mapping:
+        if not isinstance(mapping, dict | list):
+            return None
+        try:
             mapping = mapping[step]
-        elif isinstance(mapping, list) and isinstance(step, int) and step < len(mapping):
-            mapping = mapping[step]
-        else:
+        except (KeyError, IndexError, TypeError):
             return None
     return mapping
 

@@ -140,6 +140,41 @@ class AttemptQuerySet(models.QuerySet["CancellationAttempt"]):
         """Attempts that the drain still has to bring to an end."""
         return self.filter(state__in=WORKING)
 
+    def freeze(self, batch: CancellationBatch, invoices: "models.QuerySet[Invoice]") -> int:
+        """Add a draft attempt for each invoice, as it is now, by one statement.
+
+        Returns how many. Which of them are eligible is marked afterwards by `rule_out`.
+        """
+        selected = Invoice.objects.filter(pk__in=invoices.order_by().values("pk")).order_by("pk")
+        return insert_select(
+            self.model,
+            selected,
+            {
+                "batch_id": Value(batch.pk, IntegerField()),
+                "invoice_id": F("pk"),
+                "account_id": F("account_id"),
+                "state": Value(str(State.DRAFT), CharField()),
+                "frozen_status": F("status"),
+                "frozen_amount_minor": F("amount_minor"),
+                "frozen_currency": F("currency"),
+                "frozen_exponent": F("exponent"),
+                "frozen_customer": F("customer_name"),
+                **{name: Value("", CharField()) for name in ("code", "message", "evidence")},
+                **{name: Value(0, IntegerField()) for name in ("sends", "unsent", "reads")},
+                "doubted": Value(False),
+            },
+        )
+
+    def rule_out(self, code: str) -> int:
+        """Mark drafts that were just frozen as not eligible: part of freezing, not a step."""
+        return self.filter(state=State.DRAFT).update(state=State.INELIGIBLE, code=code)
+
+    def reschedule(self, attempts: Sequence["CancellationAttempt"], **changes: Any) -> int:
+        """Write when to look again, and what was learned, without a change of state."""
+        if "state" in changes:
+            raise IllegalMove("a state is changed by move() alone")
+        return self.model.objects.filter(pk__in=[one.pk for one in attempts]).update(**changes)
+
     def move(
         self,
         attempts: Sequence["CancellationAttempt"],

@@ -176,7 +176,7 @@ class Client:
         self._watchdog = _Watchdog()
         self._sessions: list[requests.Session] = []
 
-    def send(  # noqa: PLR0913 - a request has this many parts
+    def send(
         self,
         method: str,
         path: str,
@@ -217,7 +217,7 @@ class Client:
         for session in self._sessions:
             session.close()
 
-    def _prepare(  # noqa: PLR0913
+    def _prepare(
         self,
         method: str,
         path: str,
@@ -244,7 +244,9 @@ class Client:
                 prepared.prepare_headers({**fixed, **sign(wire)})
                 prepared.prepare_content_length(body)
         except (requests.RequestException, ValueError) as error:
-            raise NotSent("bad_url", f"The request could not be built: {error}") from None
+            # The library's own words may quote the header's value, so only its name for it is kept.
+            kind = type(error).__name__
+            raise NotSent("bad_url", f"The request could not be built ({kind}).") from None
         return prepared
 
     def _exchange(self, prepared: requests.PreparedRequest, request_id: UUID) -> Answer:

@@ -23,11 +23,12 @@ from providers.adapters.base import (
     at,
     day,
     judge,
+    judge_read,
     text,
     unexpected,
     utc_text,
 )
-from providers.errors import ReadToDecide
+from providers.errors import OutcomeUnknown, ReadToDecide
 from providers.http import Answer
 from providers.money import exponent_of, whole
 
@@ -153,17 +154,17 @@ class Kantata(Adapter):
         answer = self.client.send(
             method, path, purpose=purpose, references=references, headers=headers
         )
-        _judge(answer)
+        _judge(answer, purpose)
         return answer
 
 
-def _judge(answer: Answer) -> None:
+def _judge(answer: Answer, purpose: str) -> None:
     """Errors come as `{"errors": [{"type": "oauth|system|validation", "message": ...}]}`."""
-    kind = text(at(answer.object(), "errors", 0, "type"))
-    message = _message(answer)
+    kind, message = text(at(answer.object(), "errors", 0, "type")), _message(answer)
+    reading = purpose in ("fetch", "list")
     if kind == "system" and 400 <= answer.status < 500 and answer.status not in (401, 429):
         # E.g. "Your account has been canceled": about the account, it says nothing of an invoice.
-        raise ReadToDecide(
+        raise (OutcomeUnknown if reading else ReadToDecide)(
             "account_problem",
             f"Kantata reports a problem with the account: {message}",
             provider_code=kind,
@@ -171,11 +172,10 @@ def _judge(answer: Answer) -> None:
             pause_account=True,
         )
     if answer.status == 404:
-        message = (
-            "Kantata does not know the invoice, or the token's user has no permission to see it"
-            + (f": {message}" if message else ".")
-        )
-    judge(answer, provider_code=kind, message=message)
+        known = "Kantata does not know the invoice, or the token's user has no permission to see it"
+        message = f"{known}: {message}" if message else f"{known}."
+    decide = judge_read if reading else judge
+    decide(answer, provider_code=kind, message=message)
 
 
 def _message(answer: Answer) -> str:

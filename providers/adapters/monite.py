@@ -26,6 +26,7 @@ from providers.adapters.base import (
     at,
     day,
     judge,
+    judge_read,
     text,
     twice_on_401,
     unexpected,
@@ -215,7 +216,7 @@ class Monite(Adapter):
             )
 
         answer = twice_on_401(send, lambda: self._token.drop(tokens[0]))
-        _judge(answer)
+        _judge(answer, purpose)
         return answer
 
     def _sign_in(self) -> tuple[str, float]:
@@ -294,10 +295,11 @@ def _message(answer: Answer) -> str:
     return text(own)
 
 
-def _judge(answer: Answer) -> None:
+def _judge(answer: Answer, purpose: str) -> None:
     said = answer.object()
     code = text(at(said, "error", "type") or at(said, "detail", 0, "type"))
-    judge(answer, provider_code=code, message=_message(answer))
+    decide = judge_read if purpose in ("fetch", "list") else judge
+    decide(answer, provider_code=code, message=_message(answer))
 
 
 def _invoice(entry: object) -> RemoteInvoice | None:

@@ -27,11 +27,12 @@ from providers.adapters.base import (
     at,
     day,
     judge,
+    judge_read,
     text,
     unexpected,
     utc_text,
 )
-from providers.errors import NotSent, ReadToDecide, Refused, TryLater
+from providers.errors import NotSent, OutcomeUnknown, ReadToDecide, Refused, TryLater
 from providers.http import Answer, parse
 from providers.money import whole
 
@@ -281,7 +282,9 @@ class Teos(Adapter):
         fields = quote("Name,SparkFactor,CurrencyCode,UnitOfMeasureCode", safe="")
         try:
             answer = self._call("GET", f"Assets({key})?$select={fields}", "fetch")
-        except (Refused, ReadToDecide):
+        except OutcomeUnknown as error:
+            if error.code != "read_failed":
+                raise
             return _UNKNOWN_ASSET
         said = answer.object()
         if not said:
@@ -314,11 +317,11 @@ class Teos(Adapter):
             headers=headers,
             body=body,
         )
-        _judge(answer)
+        _judge(answer, purpose)
         return answer
 
 
-def _judge(answer: Answer) -> None:
+def _judge(answer: Answer, purpose: str) -> None:
     """https://github.com/CoreLedger-TEOS/docs/blob/main/docs/overview/handling-errors/index.md"""
     said = answer.object()
     code = text(said.get("code"))
@@ -331,7 +334,8 @@ def _judge(answer: Answer) -> None:
         )
     detail = text(at(said, "details", 0, "message"))
     message = ": ".join(part for part in (text(said.get("message")), detail) if part)
-    judge(answer, provider_code=code, message=message)
+    decide = judge_read if purpose in ("fetch", "list") else judge
+    decide(answer, provider_code=code, message=message)
 
 
 def reset_seconds(value: str, now: datetime | None = None) -> float | None:

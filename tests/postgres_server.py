@@ -97,7 +97,13 @@ def reachable(binaries: Path, home: Path) -> Path:
     """
     if all(folder.stat().st_mode & 0o001 for folder in (binaries, *binaries.parents)):
         return binaries
-    return Path(shutil.copytree(binaries.parent, home / "pginstall", symlinks=True)) / "bin"
+    tree, package = binaries.parent, binaries.parent.parent
+    copy = shutil.copytree(tree, home / package.name / tree.name, symlinks=True)
+    # Where a wheel keeps shared libraries; its programs look for them beside the package.
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, home / libraries.name)
+    return copy / binaries.name
 
 
 def _run(command: list[str], home: Path, user: pwd.struct_passwd | None) -> None:

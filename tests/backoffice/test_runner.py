@@ -44,11 +44,15 @@ def test_the_newest_version_comes_first() -> None:
 
 def test_binaries_in_a_private_folder_are_copied_not_opened(tmp_path: Path) -> None:
     private = tmp_path / "private"
-    folder = programs_in(private / "pginstall" / "bin")
+    folder = programs_in(private / "wheel" / "pginstall" / "bin")
+    (private / "wheel.libs").mkdir()
     private.chmod(0o700)
     home = tmp_path / "home"
     home.mkdir()
-    assert postgres_server.reachable(folder, home) == home / "pginstall" / "bin"
+    copy = postgres_server.reachable(folder, home)
+    assert copy == home / "wheel" / "pginstall" / "bin"
+    assert postgres_server.holds_programs(copy)
+    assert (home / "wheel.libs").is_dir()
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
 
 

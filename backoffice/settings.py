@@ -59,6 +59,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django_q",
+    "providers",
+    "invoices",
+    "providers",
+    "invoices",
     # By its full name: the module also holds the admin's.
     "backoffice.apps.BackofficeConfig",
 ]

@@ -37,7 +37,7 @@ class ProviderAccount(models.Model):
     )
     sealed_credentials = models.BinaryField(default=b"", editable=False)
     seal_owner = models.UUIDField(default=uuid4, editable=False, unique=True)
-    settings = models.JSONField(default=dict, blank=True)
+    api_settings = models.JSONField(default=dict, blank=True)
     facts = models.JSONField(
         default=dict, editable=False, help_text="What the provider last said about the account."
     )
@@ -134,7 +134,7 @@ class ProviderAccount(models.Model):
             recorder=recorder,
             total_seconds=self.adapter_class.total_seconds,
         )
-        return self.adapter_class(client, held, self.settings)
+        return self.adapter_class(client, held, self.api_settings)
 
 
 def origin_problem(base_url: str, adapter: type[Adapter], environment: str) -> str:

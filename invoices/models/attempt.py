@@ -287,9 +287,16 @@ class CancellationAttempt(models.Model):
 
     State = State
 
-    batch = models.ForeignKey(CancellationBatch, on_delete=models.PROTECT, related_name="attempts")
-    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="attempts")
-    account = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT, related_name="+")
+    # The composite indexes below begin with each of these.
+    batch = models.ForeignKey(
+        CancellationBatch, on_delete=models.PROTECT, related_name="attempts", db_index=False
+    )
+    invoice = models.ForeignKey(
+        Invoice, on_delete=models.PROTECT, related_name="attempts", db_index=False
+    )
+    account = models.ForeignKey(
+        ProviderAccount, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     state = models.CharField(max_length=20, choices=State.choices, default=State.DRAFT)
     code = models.CharField(max_length=40, blank=True)
     message = models.CharField(max_length=300, blank=True)

@@ -67,7 +67,9 @@ class ProviderRequest(InsertOnly):
         CHECK = "check", "Test connection"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    account = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT, related_name="+")
+    account = models.ForeignKey(
+        ProviderAccount, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     created_at = models.DateTimeField(db_default=Now())
     purpose = models.CharField(max_length=8, choices=Purpose.choices)
     method = models.CharField(max_length=8)
@@ -125,13 +127,17 @@ class CallSubject(InsertOnly):
         ProviderRequest, on_delete=models.PROTECT, related_name="subjects"
     )
     invoice = models.ForeignKey(
-        "invoices.Invoice", on_delete=models.PROTECT, related_name="call_subjects"
+        "invoices.Invoice",
+        on_delete=models.PROTECT,
+        related_name="call_subjects",
+        db_index=False,
     )
     attempt = models.ForeignKey(
         "invoices.CancellationAttempt",
         on_delete=models.PROTECT,
         null=True,
         related_name="call_subjects",
+        db_index=False,
     )
 
     class Meta:
@@ -162,19 +168,35 @@ class HistoryEvent(InsertOnly):
     at = models.DateTimeField(db_default=Now())
     kind = models.CharField(max_length=20, choices=Kind.choices)
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
     )
     account = models.ForeignKey(
-        ProviderAccount, on_delete=models.PROTECT, null=True, related_name="+"
+        ProviderAccount, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
     batch = models.ForeignKey(
-        "invoices.CancellationBatch", on_delete=models.PROTECT, null=True, related_name="events"
+        "invoices.CancellationBatch",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="events",
+        db_index=False,
     )
     attempt = models.ForeignKey(
-        "invoices.CancellationAttempt", on_delete=models.PROTECT, null=True, related_name="events"
+        "invoices.CancellationAttempt",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="events",
+        db_index=False,
     )
     invoice = models.ForeignKey(
-        "invoices.Invoice", on_delete=models.PROTECT, null=True, related_name="events"
+        "invoices.Invoice",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="events",
+        db_index=False,
     )
     from_state = models.CharField(max_length=20, blank=True)
     to_state = models.CharField(max_length=20, blank=True)

@@ -31,7 +31,9 @@ class Invoice(models.Model):
         CANCELLED = "cancelled", "Cancelled"
         UNKNOWN = "unknown", "Unknown"
 
-    account = models.ForeignKey(ProviderAccount, on_delete=models.PROTECT, related_name="invoices")
+    account = models.ForeignKey(
+        ProviderAccount, on_delete=models.PROTECT, related_name="invoices", db_index=False
+    )
     external_id = models.CharField("provider id", max_length=64)
     number = models.CharField(max_length=150, blank=True)
     customer_name = models.CharField("customer", max_length=300, blank=True)

@@ -19,7 +19,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Protocol
@@ -148,7 +148,7 @@ def retry_after_seconds(value: str, now: float | None = None) -> float | None:
     """Seconds by a Retry-After header, clamped to [1, 3600]; None when it says nothing."""
     try:
         seconds = float(int(value))
-    except ValueError:
+    except (ValueError, OverflowError):
         try:
             moment = parsedate_to_datetime(value).timestamp()
         except (ValueError, TypeError, OverflowError):
@@ -251,28 +251,12 @@ class Client:
 
     def _exchange(self, prepared: requests.PreparedRequest, request_id: UUID) -> Answer:
         attempt = _Transmission(self._recorder.gate, time.monotonic() + self._total_seconds)
-        status: int | None = None
-        headers: Headers = ()
-        received = bytearray()
+        heard = _Heard()
         fault, detail, started = "", "", time.monotonic()
         _in_flight.now = attempt
         self._watchdog.watch(attempt)
         try:
-            response = self._session().send(
-                prepared,
-                stream=True,
-                allow_redirects=False,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
-            )
-            status, headers = response.status_code, tuple(response.raw.headers.items())
-            for chunk in _chunks(response):
-                received += chunk
-                if len(received) > LARGEST_RAW:
-                    raise _TooLarge(f"more than {LARGEST_RAW} bytes")
-            received = bytearray(_inflate(bytes(received), response.headers))
-            if attempt.expired:
-                raise TimeoutError("cut off at the deadline")
-            response.close()
+            self._talk(prepared, attempt, heard)
         except NotSent as refusal:
             fault, detail = refusal.code, refusal.message
         except _FAULTS as error:
@@ -281,13 +265,14 @@ class Client:
             self._forget_session()
         finally:
             self._watchdog.forget(attempt)
+            attempt.end()
             _in_flight.now = None
         exchange = Exchange(
             request_id=request_id,
             sent=attempt.first_byte,
-            status=status,
-            headers=self._redactor.headers(headers),
-            body=self._redactor.body(bytes(received)),
+            status=heard.status,
+            headers=self._redactor.headers(heard.headers),
+            body=self._redactor.body(bytes(heard.body)),
             complete=not fault,
             fault=fault,
             detail=detail,
@@ -296,9 +281,38 @@ class Client:
         self._recorder.after(exchange)
         if not attempt.first_byte:
             raise NotSent(fault or "unsent", _SENTENCES.get(fault, detail) or detail)
-        if fault or status is None:
-            raise OutcomeUnknown(fault, _SENTENCES.get(fault, detail), status=status)
-        return Answer(status, {name.lower(): value for name, value in headers}, bytes(received))
+        if fault or heard.status is None:
+            raise OutcomeUnknown(fault, _SENTENCES.get(fault, detail), status=heard.status)
+        headers = {name.lower(): value for name, value in heard.headers}
+        return Answer(heard.status, headers, bytes(heard.body))
+
+    def _talk(
+        self, prepared: requests.PreparedRequest, attempt: "_Transmission", heard: "_Heard"
+    ) -> None:
+        """Send and read all of the answer; `heard` keeps what came before a fault."""
+        response = self._session().send(
+            prepared,
+            stream=True,
+            allow_redirects=False,
+            timeout=(CONNECT_SECONDS, READ_SECONDS),
+        )
+        try:
+            heard.status = response.status_code
+            heard.headers = tuple(response.raw.headers.items())
+            if heard.status < 200:
+                # The real answer is still to come, and would be taken for that of the next call.
+                raise http.client.HTTPException(f"an interim answer only: {heard.status}")
+            for chunk in response.raw.stream(65536, decode_content=False):
+                heard.body += chunk
+                if len(heard.body) > LARGEST_RAW:
+                    raise _TooLarge(f"more than {LARGEST_RAW} bytes")
+            heard.body = bytearray(_inflate(bytes(heard.body), response.headers))
+            if attempt.expired:
+                raise TimeoutError("cut off at the deadline")
+            response.raw.release_conn()
+        finally:
+            # Closes the connection unless it was given back whole.
+            response.close()
 
     def _session(self) -> requests.Session:
         now = time.monotonic()
@@ -322,6 +336,15 @@ class _TooLarge(Exception):
     """The answer is larger than any honest one."""
 
 
+@dataclass(slots=True)
+class _Heard:
+    """What was read of an answer so far."""
+
+    status: int | None = None
+    headers: Headers = ()
+    body: bytearray = field(default_factory=bytearray)
+
+
 class _Transmission:
     """One request on its way: when it must end, and whether its first byte has left."""
 
@@ -331,6 +354,12 @@ class _Transmission:
         self.first_byte = False
         self.expired = False
         self.sock: socket.socket | None = None
+        self._spare: socket.socket | None = None
+
+    def connected(self, sock: socket.socket) -> None:
+        """Called with each bare connection. TLS takes its descriptor away, hence a copy."""
+        self._drop_spare()
+        self._spare = sock.dup()
 
     def about_to_write(self, sock: socket.socket) -> None:
         """Called with the connected socket just before each write."""
@@ -345,9 +374,19 @@ class _Transmission:
     def expire(self) -> None:
         """Shut the socket under whoever is waiting on it."""
         self.expired = True
-        if self.sock is not None:
-            with suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)
+        for sock in (self.sock, self._spare):
+            if sock is not None:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """Nothing is waiting any more."""
+        self._drop_spare()
+
+    def _drop_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
 
 
 class _Watchdog:
@@ -378,10 +417,11 @@ class _Watchdog:
     def _run(self) -> None:
         while not self._stopped.wait(self.TICK_SECONDS):
             now = time.monotonic()
+            # Under the lock: once `forget` returns, the socket may carry the next request.
             with self._lock:
-                late = [attempt for attempt in self._watched if now >= attempt.deadline]
-            for attempt in late:
-                attempt.expire()
+                for attempt in self._watched:
+                    if now >= attempt.deadline:
+                        attempt.expire()
 
 
 class _InFlight(threading.local):
@@ -395,6 +435,12 @@ class _Hooked:
     """What both kinds of connection share: every write passes `about_to_write` first."""
 
     sock: socket.socket | None
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        if _in_flight.now is not None:
+            _in_flight.now.connected(sock)
+        return sock
 
     def send(self, data: Any) -> None:
         if self.sock is None:
@@ -428,19 +474,19 @@ class _HookedAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere. Even unfollowed, requests would read the body of a redirect, however large."""
+
+
 def _new_session() -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     session.headers.clear()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
         session.mount(scheme, _HookedAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
     return session
-
-
-def _chunks(response: requests.Response) -> Iterator[bytes]:
-    raw = response.raw
-    yield from raw.stream(65536, decode_content=False)
 
 
 def _inflate(body: bytes, headers: Mapping[str, str]) -> bytes:
@@ -481,6 +527,7 @@ _SENTENCES = {
     "tls": "The provider's certificate or TLS handshake was not acceptable.",
     "timeout": "The provider did not answer in time; it may have acted.",
     "connection_lost": "The connection was lost after sending; the provider may have acted.",
+    "garbled": "The answer was not proper HTTP; the provider may have acted.",
     "too_large": "The answer was larger than any honest answer; it was cut off.",
     "bad_encoding": "The answer's compression could not be undone.",
 }
@@ -489,7 +536,7 @@ _SENTENCES = {
 def _fault_of(error: BaseException, attempt: _Transmission) -> str:
     """Our word for a fault. What it proves is decided by the first byte, never by this word."""
     if attempt.expired:
-        return "deadline"
+        return "deadline" if attempt.first_byte else "deadline_passed"
     kinds = tuple(_causes(error))
     if any(isinstance(kind, _TooLarge) for kind in kinds):
         return "too_large"
@@ -501,8 +548,16 @@ def _fault_of(error: BaseException, attempt: _Transmission) -> str:
         return "tls"
     if not attempt.first_byte:
         return "unreachable"
+    if any(_is_garbled(kind) for kind in kinds):
+        return "garbled"
     timeouts = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
     return "timeout" if any(isinstance(kind, timeouts) for kind in kinds) else "connection_lost"
+
+
+def _is_garbled(error: BaseException) -> bool:
+    """Whether an answer came that is no HTTP, as opposed to none or a part of one."""
+    lost = (http.client.RemoteDisconnected, http.client.IncompleteRead)
+    return isinstance(error, http.client.HTTPException) and not isinstance(error, lost)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -512,9 +567,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         current = queue.pop()
         seen.append(current)
         inner = (current.__cause__, current.__context__, *current.args)
-        queue += [
-            one for one in inner if isinstance(one, BaseException) and one not in seen
-        ]
+        queue += [one for one in inner if isinstance(one, BaseException) and one not in seen]
         reason = getattr(current, "reason", None)
         if isinstance(reason, BaseException) and reason not in seen:
             queue.append(reason)

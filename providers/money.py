@@ -14,9 +14,7 @@ _DECIMAL = re.compile(r"(-?)(\d{1,19})(?:\.(\d{1,30}))?")
 _ZERO = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THREE = "BHD IQD JOD KWD LYD OMR TND"
 _EXPONENTS = (
-    dict.fromkeys(_ZERO.split(), 0)
-    | dict.fromkeys(_THREE.split(), 3)
-    | {"CLF": 4, "UYW": 4}
+    dict.fromkeys(_ZERO.split(), 0) | dict.fromkeys(_THREE.split(), 3) | {"CLF": 4, "UYW": 4}
 )
 
 

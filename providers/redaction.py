@@ -14,8 +14,7 @@ import threading
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
-SAFE_HEADERS = frozenset(
-    """
+_SAFE = """
     accept accept-encoding allow cache-control connection content-encoding content-language
     content-length content-type date digest expires host last-modified paypal-debug-id
     prefer ratelimit-limit ratelimit-remaining ratelimit-reset retry-after server
@@ -23,8 +22,9 @@ SAFE_HEADERS = frozenset(
     x-monite-entity-id x-monite-version x-process-time x-rate-limit-limit
     x-rate-limit-remaining x-rate-limit-reset x-ratelimit-limit-second
     x-ratelimit-remaining-second x-request-id
-    """.split()
-)
+"""
+SAFE_HEADERS = frozenset(_SAFE.split())
+"""Names of headers whose values are kept as they are."""
 
 _SECRET_FIELD = (
     rb"(?:access_token|refresh_token|id_token|client_secret|shared_secret|api_key|apikey|password"
@@ -36,6 +36,9 @@ _SIGNED_LINK = re.compile(
     rb"((?:\?|&|&amp;|\\u0026)(?:token|sig|signature|key|x-amz-[a-z-]+|expires)=)([^&\s\"'<>\\]+)",
     re.I,
 )
+_BEARER = re.compile(rb"(\b(?:Bearer|Basic)\s+)([A-Za-z0-9._~+/=-]{20,})", re.I)
+_JWT = re.compile(rb"()(\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})")
+_PATTERNS = (_JSON_FIELD, _FORM_FIELD, _SIGNED_LINK, _BEARER, _JWT)
 _SHORTEST = 6
 """A shorter value is not searched for: it would mask half of every page and protect nothing."""
 
@@ -71,7 +74,7 @@ class Redactor:
         for needle, marker in self._needles:
             if needle in raw:
                 raw = raw.replace(needle, marker)
-        for pattern in (_JSON_FIELD, _FORM_FIELD, _SIGNED_LINK):
+        for pattern in _PATTERNS:
             raw = pattern.sub(_masked_field, raw)
         return raw
 

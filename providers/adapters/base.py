@@ -320,10 +320,9 @@ def day(value: object) -> date | None:
 def at(mapping: object, *path: str | int) -> Any:
     """The value at a path into parsed JSON, or None where any step is missing."""
     for step in path:
-        if not isinstance(mapping, dict | list):
-            return None
+        holds = isinstance(mapping, dict | list)
         try:
-            mapping = mapping[step]
+            mapping = mapping[step] if holds else None  # type: ignore[index]
         except (KeyError, IndexError, TypeError):
             return None
     return mapping

@@ -61,8 +61,6 @@ INSTALLED_APPS = [
     "django_q",
     "providers",
     "invoices",
-    "providers",
-    "invoices",
     # By its full name: the module also holds the admin's.
     "backoffice.apps.BackofficeConfig",
 ]

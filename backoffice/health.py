@@ -1,9 +1,17 @@
 """What probes ask: is this process up, and can the whole do its work?"""
 
+from datetime import timedelta
+
 from django.db import DatabaseError, connection
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+
+from invoices.models import Heartbeat
+
+# A worker whose every place is taken by a drain answers only after that drain's time budget.
+WORKER_SILENCE = timedelta(seconds=60)
 
 
 @require_safe
@@ -17,7 +25,8 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 when the database answers and a worker was seen lately, else 503 and which it is."""
-    parts = {"database": database_answers()}
+    database = database_answers()
+    parts = {"database": database, "worker": database and worker_was_seen()}
     return JsonResponse(
         {name: "ok" if good else "down" for name, good in parts.items()},
         status=200 if all(parts.values()) else 503,
@@ -32,3 +41,12 @@ def database_answers() -> bool:
     except DatabaseError:
         return False
     return True
+
+
+def worker_was_seen() -> bool:
+    """Whether a sign of life came through the queue lately, by the database's clock."""
+    try:
+        return Heartbeat.objects.filter(seen_at__gte=Now() - WORKER_SILENCE).exists()
+    except DatabaseError:
+        # Not migrated yet: the database answers, but nobody can work.
+        return False

@@ -1,8 +1,13 @@
 """What probes are told."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import OperationalError, connection
+from django.db.models.functions import Now
 from django.test import Client
+
+from invoices.models import Heartbeat
 
 
 def test_healthz_answers_without_the_database(client: Client) -> None:
@@ -31,3 +36,22 @@ def test_readyz_names_a_database_that_does_not_answer(
     response = client.get("/readyz")
     assert response.status_code == 503
     assert response.json()["database"] == "down"
+
+
+@pytest.mark.django_db
+def test_readyz_says_that_all_is_well_while_a_worker_is_seen(client: Client) -> None:
+    Heartbeat.objects.create(seen_at=Now() - timedelta(seconds=30))
+    response = client.get("/readyz")
+    assert (response.status_code, response.json()) == (200, {"database": "ok", "worker": "ok"})
+
+
+@pytest.mark.django_db
+def test_readyz_names_a_worker_that_fell_silent(client: Client) -> None:
+    Heartbeat.objects.create(seen_at=Now() - timedelta(seconds=90))
+    response = client.get("/readyz")
+    assert (response.status_code, response.json()) == (503, {"database": "ok", "worker": "down"})
+
+
+@pytest.mark.django_db
+def test_readyz_names_a_worker_that_never_was(client: Client) -> None:
+    assert client.get("/readyz").json()["worker"] == "down"

@@ -97,16 +97,11 @@ class BackofficeSite(AdminSite):
         **options: Any,
     ) -> None:
         """As in Django, but models of `HIDDEN_APPS` are passed over whoever registers them."""
-        single = isinstance(model_or_iterable, type)
-        models = [model_or_iterable] if single else list(model_or_iterable)
-        welcome = [model for model in models if model._meta.app_label not in HIDDEN_APPS]
-        super().register(welcome, admin_class, **options)
+        super().register(_welcome(model_or_iterable), admin_class, **options)
 
     def unregister(self, model_or_iterable: type[Model] | Iterable[type[Model]]) -> None:
         """As in Django; models of `HIDDEN_APPS` were never here, so they need not leave."""
-        single = isinstance(model_or_iterable, type)
-        models = [model_or_iterable] if single else list(model_or_iterable)
-        super().unregister([model for model in models if model._meta.app_label not in HIDDEN_APPS])
+        super().unregister(_welcome(model_or_iterable))
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """What every page needs besides Django's own: navigation and whether this is a demo."""
@@ -148,11 +143,15 @@ class BackofficeSite(AdminSite):
         return Link(entry.label, entry.icon, url, request.path.startswith(url))
 
     def _admin_of(self, label: str) -> ModelAdmin[Any] | None:
-        app_label, _, model_name = label.partition(".")
-        if not apps.is_installed(app_label) and app_label not in apps.app_configs:
-            return None
-        model = apps.app_configs[app_label].models.get(model_name.lower())
-        return self._registry.get(model) if model else None
+        registered = (
+            admin for model, admin in self._registry.items() if model._meta.label == label
+        )
+        return next(registered, None)
+
+
+def _welcome(model_or_iterable: type[Model] | Iterable[type[Model]]) -> list[type[Model]]:
+    models = [model_or_iterable] if isinstance(model_or_iterable, type) else list(model_or_iterable)
+    return [model for model in models if model._meta.app_label not in HIDDEN_APPS]
 
 
 def _overview() -> Callable[[Any], dict[str, Any]] | None:

@@ -1,12 +1,12 @@
 """How a state, an amount, progress and a payload are written. Nothing here trusts its input.
 
-    {% load annul %}
-    {% badge attempt.state attempt.get_state_display %}   or {% badge "open" %}
-    {% money invoice.amount_minor invoice.currency invoice.exponent %}
-    {% bar counts %}          counts: [(state, count)] or [(state, count, word)]
-    {% outcomes counts %}     the legend that belongs to it
-    <pre class="json" tabindex="0">{{ body|json_html }}</pre>
-    {% asset "backoffice/annul.css" %}    {% static %} that cannot fail, for error pages
+{% load annul %}
+{% badge attempt.state attempt.get_state_display %}   or {% badge "open" %}
+{% money invoice.amount_minor invoice.currency invoice.exponent %}
+{% bar counts %}          counts: [(state, count)] or [(state, count, word)]
+{% outcomes counts %}     the legend that belongs to it
+<pre class="json" tabindex="0">{{ body|json_html }}</pre>
+{% asset "backoffice/annul.css" %}    {% static %} that cannot fail, for error pages
 """
 
 import re
@@ -110,11 +110,7 @@ def outcomes(counts: Iterable[Count]) -> SafeString:
         format_html_join(
             "",
             '<li data-state="{}"><b>{}</b> {}</li>',
-            (
-                (state, f"{count:,}", word)
-                for state, count, word in map(_part, counts)
-                if count > 0
-            ),
+            ((state, f"{count:,}", word) for state, count, word in map(_part, counts) if count > 0),
         ),
     )
 

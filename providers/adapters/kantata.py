@@ -162,8 +162,9 @@ def _judge(answer: Answer, purpose: str) -> None:
     """Errors come as `{"errors": [{"type": "oauth|system|validation", "message": ...}]}`."""
     kind, message = text(at(answer.object(), "errors", 0, "type")), _message(answer)
     reading = purpose in ("fetch", "list")
-    if kind == "system" and 400 <= answer.status < 500 and answer.status not in (401, 429):
+    if kind == "system" and 400 <= answer.status < 500 and answer.status not in (401, 404, 429):
         # E.g. "Your account has been canceled": about the account, it says nothing of an invoice.
+        # Only a 404 keeps its own meaning whatever its type.
         raise (OutcomeUnknown if reading else ReadToDecide)(
             "account_problem",
             f"Kantata reports a problem with the account: {message}",

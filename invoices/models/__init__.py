@@ -4,7 +4,7 @@ from invoices.models.attempt import CancellationAttempt
 from invoices.models.batch import CancellationBatch
 from invoices.models.evidence import CallSubject, HistoryEvent, ProviderRequest, ProviderResponse
 from invoices.models.heartbeat import Heartbeat
-from invoices.models.invoice import Invoice, InvoiceSnapshot
+from invoices.models.invoice import Invoice, InvoiceSnapshot, remote_values
 from invoices.models.sync import SyncRun
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "ProviderRequest",
     "ProviderResponse",
     "SyncRun",
+    "remote_values",
 ]

@@ -40,6 +40,8 @@ def main(arguments: list[str]) -> int:
     options, for_pytest = parser.parse_known_args(arguments)
     # `make` passes a SIGTERM on; the temporary server must not outlive it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    # A shell starts its background jobs with SIGINT ignored, and pytest would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     runs = []
     if options.only != "postgres":
         runs.append(on_sqlite(for_pytest))
@@ -98,10 +100,15 @@ def pytest(what: str, environment: Mapping[str, str], for_pytest: list[str]) -> 
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, errors="replace"
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            if CLOSING_LINE.search(line):
-                closing_line = line.rstrip()
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                if CLOSING_LINE.search(line):
+                    closing_line = line.rstrip()
+        except SystemExit:
+            # As if by Ctrl-C, so that pytest removes its database before it ends.
+            process.send_signal(signal.SIGINT)
+            raise
     return Run(what, process.returncode, closing_line)
 
 

@@ -19,6 +19,7 @@ from providers.errors import (
     CredentialsRejected,
     NotSent,
     OutcomeUnknown,
+    ProviderError,
     ReadToDecide,
     Refused,
     TryLater,
@@ -265,7 +266,11 @@ TokenSource = Callable[[], tuple[str, float]]
 
 
 class TokenCache:
-    """A bearer token until shortly before its expiry. Threads wait for one renewal."""
+    """A bearer token until shortly before its expiry. Threads wait for one renewal.
+
+    Whoever waited while a renewal failed gets its error too, instead of trying in turn: with a
+    sign-in that hangs, the last of many threads would otherwise wait for all the others.
+    """
 
     MARGIN_SECONDS = 60.0
 
@@ -273,15 +278,29 @@ class TokenCache:
         self._lock = threading.Lock()
         self._token = ""
         self._good_until = 0.0
+        self._failure: ProviderError | None = None
+        self._failed_at = 0.0
 
     def get(self, renew: TokenSource) -> str:
         """The cached token, or a new one."""
+        asked = time.monotonic()
         with self._lock:
+            if self._failure is not None and asked <= self._failed_at:
+                raise self._failure
             if time.monotonic() >= self._good_until:
-                self._token, lifetime = renew()
+                lifetime = self._renewed(renew)
                 margin = min(self.MARGIN_SECONDS, lifetime / 2)
                 self._good_until = time.monotonic() + lifetime - margin
             return self._token
+
+    def _renewed(self, renew: TokenSource) -> float:
+        self._failure = None
+        try:
+            self._token, lifetime = renew()
+        except ProviderError as error:
+            self._failure, self._failed_at = error, time.monotonic()
+            raise
+        return lifetime
 
     def drop(self, token: str) -> None:
         """Forget this token after a 401; a newer one that another thread got stays."""

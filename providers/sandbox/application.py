@@ -9,7 +9,7 @@ from providers.sandbox import changes
 from providers.sandbox.dialects import DIALECTS
 from providers.sandbox.dialects.base import Call, Dialect
 from providers.sandbox.fault_answers import answer_with
-from providers.sandbox.faults import ACCEPT, SENT, Fault, Faults
+from providers.sandbox.faults import ACCEPT, SENT, SILENT, Fault, Faults
 from providers.sandbox.log import Entry, Log, sha256
 from providers.sandbox.wire import Request, Response, json_response
 from providers.sandbox.world import Invoice, World
@@ -120,11 +120,12 @@ class Application:
     # -- the way out --------------------------------------------------------------------
 
     def _delivery(self, entry: Entry, response: Response, fault: Fault | None) -> Delivery:
-        entry.status = response.status
+        silent = fault is not None and fault.name in SILENT
+        entry.status = None if silent else response.status
         wait = self.world.switches.latency
         if fault and fault.name == "slow":
             wait += fault.delay
-        if "Content-Encoding" not in response.headers:
+        if not silent and "Content-Encoding" not in response.headers:
             entry.sent_sha256 = sha256(response.body)
         spoiler = fault if fault and fault.name in (*ACCEPT, *SENT) else None
         if wait or spoiler:

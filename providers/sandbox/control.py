@@ -99,7 +99,11 @@ class Control:
         with self._world.lock:
             owner, dialect = self._account(account)
             word = dialect.words.get(status, status) if status else None
-            return [row.id for row in owner.listed() if word in (None, row.status)]
+            return [
+                row.id
+                for row in owner.listed()
+                if word in (None, row.status) and row.extra.get("type", "invoice") == "invoice"
+            ]
 
     # -- the world moves -----------------------------------------------------------------
 

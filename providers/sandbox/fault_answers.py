@@ -52,7 +52,8 @@ def _with_body(dialect: Dialect, call: Call, real: Response) -> Response:
 
 def _other_invoice(dialect: Dialect, call: Call, real: Response) -> Response:
     concerned = set(call.ids)
-    others = [i for i in call.owner.invoices.values() if i.id not in concerned]
+    rows = call.account.invoices if call.account else {}
+    others = [i for i in rows.values() if i.id not in concerned]
     cancelled = [i for i in others if i.status == dialect.words["cancelled"]]
     chosen = (cancelled or others)[:1]
     return dialect.one(call, chosen[0]) if chosen else json_response(200, {})

@@ -31,6 +31,11 @@ SENT = (
 )
 """The request was read; the answer is missing, late, cut or unreadable."""
 
+SILENT = frozenset(
+    (*ACCEPT, "fin_after_request", "rst_after_request", "read_timeout", "partial_status_line")
+)
+"""Those after which the client has not even a status."""
+
 ANSWERS = (
     "html_200",
     "empty_200_where_body_due",
@@ -164,7 +169,8 @@ class Faults:
         if not self._faults:
             return None
         with self._lock:
-            return self._fire(f for f in self._faults if not f.blind and f.matches(account, kind, ids))
+            armed = (fault for fault in self._faults if not fault.blind)
+            return self._fire(fault for fault in armed if fault.matches(account, kind, ids))
 
     def take_at_accept(self) -> Fault | None:
         """The fault that strikes a connection before anything is read from it."""

@@ -16,8 +16,12 @@ from providers.sandbox.application import Application
 from providers.sandbox.control import Control
 from providers.sandbox.control_api import ControlApi
 from providers.sandbox.server import serve
+from providers.sandbox.state import StateFile
 from providers.sandbox.switches import Switches
 from providers.sandbox.world import World
+
+SAVE_EVERY = 5.0
+"""Seconds between two savings of the state, for a process that is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Options:
     invoices: int | Mapping[str, int] = 0
     seed: int = 0
     log: Path | None = None
+    state: Path | None = None
+    """Where invoices are kept from one start to the next."""
 
 
 class SandboxServer:
@@ -39,6 +45,9 @@ class SandboxServer:
         self.application = Application(World(switches), self.options.log)
         self.control = Control(self.application)
         self.control.reset(self.options.invoices, self.options.seed)
+        self._state = StateFile(self.options.state) if self.options.state else None
+        if self._state:
+            self._state.load(self.application.world)
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
@@ -62,7 +71,7 @@ class SandboxServer:
         if self._loop and self._stop and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(10)
-        self.application.log.close()
+        self._close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -103,12 +112,19 @@ class SandboxServer:
     def serve_forever(self, announce: Callable[[str], None]) -> None:
         """Runs in this thread until SIGTERM or SIGINT; ``announce`` gets the origin."""
         asyncio.run(self._serve_forever(announce))
+        self._close()
+
+    def _close(self) -> None:
+        if self._state:
+            self._state.save(self.application.world)
         self.application.log.close()
 
     async def _serve_forever(self, announce: Callable[[str], None]) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+        saving = asyncio.create_task(self._save_now_and_then())
 
         def opened(port: int) -> None:
             self._opened(port)
@@ -122,6 +138,12 @@ class SandboxServer:
             opened,
             stop,
         )
+        saving.cancel()
+
+    async def _save_now_and_then(self) -> None:
+        while self._state:
+            await asyncio.sleep(SAVE_EVERY)
+            self._state.save(self.application.world)
 
 
 @contextmanager

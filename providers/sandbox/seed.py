@@ -61,6 +61,9 @@ def fill(account: Account, dialect: Dialect, count: int, seed: int) -> None:
     for index in range(count):
         account.add(_seeded(account, dialect, index, rng, seed))
     account.made = max(account.made, count)
+    for number, status in enumerate(dialect.beside(account) if count else ()):
+        identity = external_id(dialect.id_kind, -1 - number, seed)
+        account.add(make(account, dialect, identity, status=status, rng=rng))
 
 
 def _seeded(
@@ -138,6 +141,7 @@ def make(
     )
     if status in ("cancelled", "auto_cancelled"):
         invoice.cancelled = created + timedelta(hours=1)
+    dialect.status_set(invoice, status)
     dialect.complete(account, invoice, rng)
     return invoice
 

@@ -28,7 +28,7 @@ class Switches:
     """Added to every answer."""
 
     paypal_token_life: float = 32_400.0
-    paypal_bad_token: str = _one_of("invalid_token", "AUTHENTICATION_FAILURE")
+    paypal_bearer_refusal: str = _one_of("invalid_token", "AUTHENTICATION_FAILURE")
     """The body of a 401: the gateway's shape or the invoicing one."""
     paypal_payment_pending: int = _one_of(422, 204)
     """What cancelling a PAYMENT_PENDING invoice answers; not documented."""

@@ -88,7 +88,8 @@ def json_response(status: int, value: Any, **headers: str) -> Response:
 
 def html_response(status: int, title: str) -> Response:
     """A page such as a gateway in front of the provider would send."""
-    page = f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+    head = f"<!DOCTYPE html><html><head><title>{title}</title></head>"
+    page = f"{head}<body><h1>{title}</h1></body></html>"
     return Response(status, page.encode(), {"Content-Type": "text/html; charset=utf-8"})
 
 

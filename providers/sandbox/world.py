@@ -146,6 +146,11 @@ class World:
         while self._later:
             heapq.heappop(self._later)[2]()
 
+    def changed(self) -> float:
+        """When an invoice last changed, in monotonic seconds; 0 for never."""
+        every = (row for account in self.accounts.values() for row in account.invoices.values())
+        return max((row.changed_at for row in every), default=0.0)
+
     def pending(self) -> int:
         """How many changes are still to come."""
         return len(self._later)

@@ -12,12 +12,11 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
 from providers.sandbox.faults import Fault
 from providers.sandbox.switches import Switches
-from providers.sandbox.wire import Request, Response, json_response, unquoted
+from providers.sandbox.wire import Request, Response, unquoted
 from providers.sandbox.world import OUTSIDE, Account, Invoice, World, utc_now
 
 Handler = TypeVar("Handler", bound=Callable[..., Response])
@@ -34,7 +33,9 @@ class Route:
     needs_auth: bool
 
 
-def route(method: str, path: str, kind: str = "other", *, auth: bool = True) -> Callable[[Handler], Handler]:
+def route(
+    method: str, path: str, kind: str = "other", *, auth: bool = True
+) -> Callable[[Handler], Handler]:
     """Marks a method as the answer to ``method`` on ``path`` below the dialect's prefix."""
 
     def mark(handler: Handler) -> Handler:
@@ -107,7 +108,7 @@ class Dialect:
 
     def identify(self, request: Request) -> Call:
         """The call a request makes, before any of its credentials are checked."""
-        path = request.path[len(self.prefix) :]
+        path = _readable(request.path[len(self.prefix) :])
         call = Call(request, self.code, self.new_trace(), path)
         self._find_route(call)
         call.account = self.account_of(call)
@@ -123,7 +124,8 @@ class Dialect:
             call.allowed_methods.append(candidate.method)
             if candidate.method == call.request.method:
                 call.route = candidate
-                call.params = {name: unquoted(text) for name, text in match.groupdict().items() if text}
+                found = match.groupdict("").items()
+                call.params = {name: unquoted(text) for name, text in found}
                 return
 
     def ids_of(self, call: Call) -> list[str]:
@@ -219,6 +221,14 @@ class Dialect:
     def prepare(self, account: Account) -> None:
         """Sets up what an account has beside invoices."""
 
+    def beside(self, account: Account) -> tuple[str, ...]:
+        """Neutral statuses of documents that are no invoices but turn up in lists."""
+        return ()
+
+
+def _readable(path: str) -> str:
+    """Undoes the percent-encoding of what OData puts into paths; nothing else."""
+    return path.replace("%28", "(").replace("%29", ")").replace("%27", "'")
 
 
 def decimal_text(amount: int, exponent: int) -> str:
@@ -239,5 +249,3 @@ def bearer(request: Request) -> str | None:
 def page(rows: list[Any], start: int, count: int) -> list[Any]:
     """``count`` rows from ``start``."""
     return rows[start : start + count]
-
-

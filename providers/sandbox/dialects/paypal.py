@@ -30,7 +30,7 @@ MESSAGES = {
     405: ("METHOD_NOT_SUPPORTED", "The server does not implement the requested HTTP method."),
     408: ("REQUEST_TIMEOUT", "The request timed out."),
     409: ("RESOURCE_CONFLICT", "The server has detected a conflict while processing this request."),
-    415: ("UNSUPPORTED_MEDIA_TYPE", "The server does not support the request payload's media type."),
+    415: ("UNSUPPORTED_MEDIA_TYPE", "The server does not support the media type."),
     422: (
         "UNPROCESSABLE_ENTITY",
         "The requested action could not be performed, semantically incorrect,"
@@ -129,7 +129,7 @@ class PayPal(Dialect):
         return self._bad_token(call)
 
     def _bad_token(self, call: Call) -> Response:
-        if self.switches.paypal_bad_token != "invalid_token":
+        if self.switches.paypal_bearer_refusal == "AUTHENTICATION_FAILURE":
             return self.problem(call, 401)
         return _oauth_error(401, "invalid_token", "Token signature verification failed")
 
@@ -249,8 +249,8 @@ class PayPal(Dialect):
         return json_response(status, body)
 
     def _invalid(self, call: Call, issue: str, field: str, location: str) -> Response:
-        detail = {"field": field, "location": location, "issue": issue, "description": issue.title()}
-        return self._error(call, 400, [detail])
+        detail = {"field": field, "location": location, "issue": issue}
+        return self._error(call, 400, [{**detail, "description": issue.capitalize()}])
 
     def _unprocessable(self, call: Call, issue: str) -> Response:
         detail = {

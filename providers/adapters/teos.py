@@ -175,7 +175,10 @@ class Teos(Adapter):
         return Found(found, absent, unreadable)
 
     def list(self, updated_since: datetime | None = None) -> Iterator[Page]:
-        """All invoices of the tenant, oldest first. One that changes meanwhile may come twice."""
+        """All invoices of the tenant, in the order of their ids, which no two share.
+
+        One made meanwhile may push another onto the next page, which then comes twice.
+        """
         condition = ""
         if updated_since is not None:
             condition = f"UpdatedOn gt {utc_text(updated_since - timedelta(seconds=1))}"
@@ -356,7 +359,7 @@ def reset_seconds(value: str, now: datetime | None = None) -> float | None:
 def _query(condition: str, skip: int) -> str:
     options = {
         "$filter": condition,
-        "$orderby": "CreatedOn,Id",
+        "$orderby": "Id",
         "$top": str(_PAGE_SIZE),
         "$skip": str(skip) if skip else "",
         "$count": "true",

@@ -189,7 +189,8 @@ class Client:
     ) -> Answer:
         """Send one request and return its complete answer, whatever its status.
 
-        `path` follows the base URL and may hold a query; ids in it are quoted by the caller.
+        `path` starts with a slash, follows the base URL and may hold a query; ids in it are quoted
+        by the caller.
         Raises `NotSent` when provably no byte left, `OutcomeUnknown` when one may have and no
         complete answer came back.
         """
@@ -237,7 +238,8 @@ class Client:
         try:
             prepared = requests.Request(method, url, headers=fixed, data=body).prepare()
             split = urlsplit(str(prepared.url))
-            if str(prepared.url) != url or _folded(split.path):
+            # Without its slash a path would go on with the host's name: "@elsewhere", ".example".
+            if not path.startswith("/") or str(prepared.url) != url or _folded(split.path):
                 raise NotSent("bad_url", "The address would not be the one that was meant.")
             if sign is not None:
                 wire = Wire(method, split.netloc, prepared.path_url, body or b"")

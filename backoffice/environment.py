@@ -140,6 +140,21 @@ def whole_number(given: str, default: int, least: int, variable: str) -> int:
     return value
 
 
+def pace(given: str, local: bool) -> float:
+    """By what the engine's waiting times are multiplied: 1, except in a demonstration or test."""
+    try:
+        value = float(given) if given.strip() else 1.0
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value <= 1.0:
+        raise ImproperlyConfigured(f"PACE is {given!r}; it must be above 0 and not above 1")
+    if value != 1.0 and not local:
+        raise ImproperlyConfigured(
+            f"PACE is {given!r}; hurrying the engine is for DEMO and DEBUG, leave it out here"
+        )
+    return value
+
+
 def log_level(given: str) -> str:
     """One of Python's level names."""
     level = given.strip().upper()

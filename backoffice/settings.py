@@ -114,6 +114,9 @@ DRAIN_SECONDS = whole_number("DRAIN_SECONDS", 25, least=1)
 # A lease that ends before its drain would let a second one start beside it.
 DRAIN_LEASE_SECONDS = whole_number("DRAIN_LEASE_SECONDS", 120, least=DRAIN_SECONDS + 1)
 DRAIN_CONCURRENCY = whole_number("DRAIN_CONCURRENCY", 32, least=1)
+WORKER_WEDGED_SECONDS = whole_number("WORKER_WEDGED_SECONDS", 60, least=10)
+# Multiplies every waiting time of the engine; only for tests and demonstrations.
+PACE = environment.pace(env.str("PACE", default=""), LOCAL)
 
 REDIS_URL = env.str("REDIS_URL", default="")
 

@@ -22,6 +22,7 @@ os.environ.update(
         "PROVIDER_EXTRA_ORIGINS": "",
         "REDIS_URL": "",
         "SECURE_SSL": "False",
+        "PACE": "",
         "TIME_ZONE": "UTC",
         "LOG_LEVEL": "WARNING",
     }

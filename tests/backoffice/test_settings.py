@@ -185,6 +185,19 @@ def test_a_postgresql_socket_is_written_as_its_folder(tmp_path: Path) -> None:
     assert config["CONN_HEALTH_CHECKS"] is True
 
 
+def test_the_engine_is_hurried_only_in_a_demonstration() -> None:
+    assert environment.pace("", False) == environment.pace("1", False) == 1.0
+    assert environment.pace("0.2", True) == 0.2
+    with pytest.raises(ImproperlyConfigured, match="PACE"):
+        environment.pace("0.2", False)
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "nan", "slow"])
+def test_a_pace_that_would_stop_or_delay_the_work_is_refused(given: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="PACE"):
+        environment.pace(given, True)
+
+
 @pytest.mark.parametrize("given", ["", "LOUD"])
 def test_an_unknown_log_level_is_refused(given: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="LOG_LEVEL"):

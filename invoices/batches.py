@@ -30,6 +30,13 @@ BatchState = CancellationBatch.State
 RETRYABLE = (State.FAILED, State.WITHDRAWN, State.SKIPPED)
 """Ends of which it is certain that nothing was carried out, so that a new attempt may be made."""
 
+WITHDRAW = Step(
+    State.QUEUED,
+    State.WITHDRAWN,
+    code="stopped",
+    changes={"due_at": None, "finished_at": Now()},
+)
+
 
 class BatchRefused(Exception):
     """The request cannot be met; the message says why and that nothing was sent."""
@@ -113,13 +120,7 @@ def stop(batch: CancellationBatch, user: User) -> int:
         if batch.state == expected:
             with transaction.atomic():
                 _control(batch, user, expected, BatchState.STOPPING)
-                step = Step(
-                    State.QUEUED,
-                    State.WITHDRAWN,
-                    code="stopped",
-                    changes={"due_at": None, "finished_at": Now()},
-                )
-                withdrawn = batch.attempts.all().move_all(step, actor=user)
+                withdrawn = batch.attempts.all().move_all(WITHDRAW, actor=user)
             finish_if_done(batch.pk)
             return withdrawn
     raise BatchRefused(f"{batch} is {batch.get_state_display().lower()} and cannot be stopped.")
@@ -144,10 +145,15 @@ def discard(batch: CancellationBatch, user: User | None) -> None:
 
 
 def finish_if_done(batch_id: int) -> bool:
-    """Mark a batch finished once none of its attempts is still being worked on."""
+    """Mark a batch finished once none of its attempts is still being worked on.
+
+    Of one that is being stopped, what has come back unsent since then is withdrawn first.
+    """
     batch = CancellationBatch.objects.get(pk=batch_id)
     if batch.state not in (BatchState.RUNNING, BatchState.PAUSED, BatchState.STOPPING):
         return False
+    if batch.state == BatchState.STOPPING:
+        batch.attempts.all().move_all(WITHDRAW)
     if batch.attempts.all().working().exists():
         return False
     return _set_state(
@@ -155,7 +161,7 @@ def finish_if_done(batch_id: int) -> bool:
     )
 
 
-def _start(  # noqa: PLR0913
+def _start(
     batch_id: int,
     user: User,
     confirmation: Confirmation,
@@ -290,9 +296,7 @@ def _known_options(
     }
 
 
-def _control(
-    batch: CancellationBatch, user: User, expected: BatchState, to: BatchState
-) -> None:
+def _control(batch: CancellationBatch, user: User, expected: BatchState, to: BatchState) -> None:
     _require(user, "invoices.control_cancellationbatch")
     if batch.requested_by_id != user.pk and not user.is_superuser:
         raise PermissionDenied("Only the person who started a batch can pause or stop it.")

@@ -32,8 +32,16 @@ DAY = 24 * 3600.0
 REVIEW_READS = 7
 SECOND_LOOK = 60.0
 
-NOT_COUNTED = frozenset({"lease_lost", "deadline_passed", "not_running", "account_paused"})
+THROTTLE = 30.0
+"""How long to leave an account alone when the provider asks for it without saying how long."""
+
+NOT_COUNTED = frozenset(
+    {"lease_lost", "deadline_passed", "not_running", "account_paused", "account_resting"}
+)
 """Reasons for not sending that are our own and say nothing about the provider."""
+
+MALFORMED = frozenset({"bad_reference", "bad_url"})
+"""Reasons for not sending that no further try will change."""
 
 FOR_GOOD = frozenset(
     {
@@ -133,6 +141,11 @@ def after_error(standing: Standing, error: ProviderError, *, backoff: float) -> 
             return Decision(State.UNKNOWN, error.code, due_in=READ_DELAYS[0], doubt=True)
 
 
+def no_answer() -> OutcomeUnknown:
+    """The provider answered, but not for this invoice."""
+    return OutcomeUnknown("unexpected_answer", "The answer does not mention this invoice.")
+
+
 def after_interruption(standing: Standing) -> Decision:
     """The drain that had this attempt in hand is gone."""
     if standing.state is State.CLAIMED:
@@ -146,7 +159,7 @@ def before_cancel(standing: Standing, read: Read, *, changed: str) -> Decision |
     `changed` names what differs from what was frozen, "" for nothing.
     """
     if read == FAILED_READ:
-        return _precheck_failed(standing)
+        return after_failed_precheck(standing)
     if read == MISSING:
         return Decision(State.REFUSED, "not_found")
     if isinstance(read, Seen) and read.status is Status.CANCELLED:
@@ -156,6 +169,15 @@ def before_cancel(standing: Standing, read: Read, *, changed: str) -> Decision |
     if isinstance(read, Seen) and not read.cancellable:
         return Decision(State.SKIPPED, str(read.status))
     return None
+
+
+def after_failed_precheck(standing: Standing) -> Decision:
+    """The read before a cancel came to nothing; nothing was sent."""
+    if standing.stopping:
+        return Decision(State.WITHDRAWN, "stopped")
+    if standing.reads + 1 >= len(READ_DELAYS):
+        return Decision(State.FAILED, "unreadable")
+    return Decision(State.QUEUED, "unreadable", due_in=READ_DELAYS[standing.reads])
 
 
 def after_read(standing: Standing, read: Read) -> Decision:
@@ -176,7 +198,7 @@ def _not_sent(standing: Standing, code: str, backoff: float) -> Decision:
         return Decision(State.WITHDRAWN, "stopped")
     if code in NOT_COUNTED:
         return Decision(State.QUEUED, code, due_in=0.0)
-    if code in ("bad_reference", "bad_url"):
+    if code in MALFORMED:
         return Decision(State.REFUSED, "invalid")
     if standing.unsent + 1 >= MOST_UNSENT:
         return Decision(State.FAILED, code)
@@ -196,14 +218,6 @@ def _found_cancelled(standing: Standing) -> Decision:
     if standing.doubted:
         return Decision(State.CANCELLED, evidence="read_back", verified=True, doubt=False)
     return Decision(State.ALREADY_CANCELLED)
-
-
-def _precheck_failed(standing: Standing) -> Decision:
-    if standing.stopping:
-        return Decision(State.WITHDRAWN, "stopped")
-    if standing.reads + 1 >= len(READ_DELAYS):
-        return Decision(State.FAILED, "unreadable")
-    return Decision(State.QUEUED, "unreadable", due_in=READ_DELAYS[standing.reads])
 
 
 def _read_unknown(standing: Standing, read: Read) -> Decision:

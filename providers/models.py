@@ -91,8 +91,6 @@ class ProviderAccount(models.Model):
         problem = origin_problem(self.base_url, adapter, self.environment)
         if problem:
             raise ValidationError({"base_url": problem})
-        if self.rate_per_second is None:
-            self.rate_per_second = adapter.rate_per_second
 
     @property
     def adapter_class(self) -> type[Adapter]:
@@ -107,7 +105,7 @@ class ProviderAccount(models.Model):
     @property
     def credentials(self) -> Credentials:
         """The decrypted credentials. Raises `UnreadableCredentials`."""
-        return unseal(self.sealed_credentials, self.seal_owner)
+        return unseal(bytes(self.sealed_credentials), self.seal_owner)
 
     def set_credentials(self, values: Mapping[str, str]) -> None:
         """Encrypt and keep; the caller saves."""

@@ -1,13 +1,35 @@
 """What the whole suite shares. The database comes from DATABASE_URL and nowhere else."""
 
-from hypothesis import HealthCheck, settings
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from pytest_django import Settings
+
+from providers.sandbox.running import SandboxServer, running
 
 # A slow shared machine is no reason to fail; each run looks at new examples and prints the
 # blob that reproduces a failure.
-settings.register_profile(
+hypothesis_settings.register_profile(
     "suite",
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("suite")
+hypothesis_settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session")
+def _sandbox() -> Iterator[SandboxServer]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(_sandbox: SandboxServer, settings: Settings) -> Iterator[SandboxServer]:
+    """The sandbox of this run, emptied, and allowed as an origin of accounts."""
+    _sandbox.control.reset()
+    settings.PROVIDER_EXTRA_ORIGINS = [_sandbox.origin]
+    yield _sandbox
+    _sandbox.control.clear_faults()

@@ -87,9 +87,7 @@ LEGAL: dict[State, frozenset[State]] = {
             State.NEEDS_REVIEW,
         }
     ),
-    State.ACCEPTED: frozenset(
-        {State.CANCELLED, State.UNKNOWN, State.REFUSED, State.NEEDS_REVIEW}
-    ),
+    State.ACCEPTED: frozenset({State.CANCELLED, State.UNKNOWN, State.REFUSED, State.NEEDS_REVIEW}),
     State.CANCELLED: frozenset({State.NEEDS_REVIEW}),
     State.NEEDS_REVIEW: frozenset(
         {
@@ -263,9 +261,7 @@ def _record_marked(rows: AttemptQuerySet, step: Step, actor: "User | None") -> N
         "attempt_id": F("pk"),
         "invoice_id": F("invoice_id"),
     }
-    insert_select(
-        HistoryEvent, rows.order_by(), {**constants, **columns} | {"at": Now()}
-    )
+    insert_select(HistoryEvent, rows.order_by(), {**constants, **columns} | {"at": Now()})
 
 
 def insert_select(
@@ -278,7 +274,7 @@ def insert_select(
     names = ", ".join(connection.ops.quote_name(name) for name in columns)
     table = connection.ops.quote_name(model._meta.db_table)
     with connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO {table} ({names}) {sql}", params)  # noqa: S608 - our own names
+        cursor.execute(f"INSERT INTO {table} ({names}) {sql}", params)
         return int(cursor.rowcount)
 
 
@@ -377,8 +373,7 @@ class CancellationAttempt(models.Model):
                 name="attempt_cancelled_on_evidence",
             ),
             models.CheckConstraint(
-                condition=~Q(state__in=["queued", "unknown", "accepted"])
-                | Q(due_at__isnull=False),
+                condition=~Q(state__in=["queued", "unknown", "accepted"]) | Q(due_at__isnull=False),
                 name="attempt_unfinished_is_due",
             ),
         ]

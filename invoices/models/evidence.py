@@ -60,7 +60,7 @@ class ProviderRequest(InsertOnly):
     """One HTTP request as it left, secrets masked. Stored before its first byte."""
 
     class Purpose(models.TextChoices):
-        TOKEN = "token", "Sign in"  # noqa: S105 - the word for a purpose
+        TOKEN = "token", "Sign in"
         CANCEL = "cancel", "Cancel"
         FETCH = "fetch", "Read"
         LIST = "list", "List"
@@ -123,9 +123,7 @@ class ProviderResponse(InsertOnly):
 class CallSubject(InsertOnly):
     """Which invoice, and which attempt if any, a request was about; one request may cover many."""
 
-    request = models.ForeignKey(
-        ProviderRequest, on_delete=models.PROTECT, related_name="subjects"
-    )
+    request = models.ForeignKey(ProviderRequest, on_delete=models.PROTECT, related_name="subjects")
     invoice = models.ForeignKey(
         "invoices.Invoice",
         on_delete=models.PROTECT,

@@ -1,0 +1,415 @@
+"""Working off one account's due attempts: the engine.
+
+One drainer holds an account's lease. Its main thread does all that touches the database: it
+claims due attempts, stores each request before it leaves, and writes what came of it. A pool of
+threads (`calls.py`) does nothing but HTTP. What follows from what happened is decided in
+`outcomes.py`, and written by `settling.py`.
+
+A pipeline, not a barrier: claiming, storing and settling go on while calls are under way. No
+transaction is open during a call.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from itertools import islice
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, close_old_connections, transaction
+from django.db.models import F, Q
+
+from invoices import outcomes, resting
+from invoices.calls import Calls, Done, Intent, Job
+from invoices.lease import Lease
+from invoices.models.attempt import CancellationAttempt, State, Step
+from invoices.models.batch import CancellationBatch
+from invoices.models.evidence import CallSubject, ProviderRequest
+from invoices.pacing import Breaker, Rate
+from invoices.recorder import refuse_inside_transaction, request_row
+from invoices.settling import Settling
+from providers.adapters.base import Adapter, Found
+from providers.credentials import UnreadableCredentials
+from providers.errors import NotSent, OutcomeUnknown, ProviderError, TryLater
+from providers.http import Exchange
+from providers.models import ProviderAccount
+
+log = logging.getLogger(__name__)
+
+CLAIM = 128
+"""Attempts taken in hand at once; a pause or stop of a batch takes effect within so many."""
+FRESH = timedelta(minutes=10)
+"""A copy that is older is read again before a cancel, where one read covers one invoice."""
+FLUSH_SECONDS = 0.1
+LOOK_SECONDS = 0.25
+LAST_CLAIM_SECONDS = 3.0
+"""So long before its end a drain takes nothing new in hand, to have nothing to give back."""
+LINGER_SECONDS = 2.5
+"""What falls due so soon is waited for rather than left to the next drain."""
+READ_STATES = (State.UNKNOWN, State.ACCEPTED, State.CANCELLED, State.NEEDS_REVIEW)
+QUEUED_TO_RUN = Q(state=State.QUEUED, batch__state=CancellationBatch.State.RUNNING)
+WORKABLE = QUEUED_TO_RUN | Q(state__in=READ_STATES)
+"""What a drain can do something about, once it is due."""
+
+
+def run(account_id: int, seconds: float | None = None) -> bool:
+    """Work off an account for so many seconds; True when something due is left over.
+
+    Returns at once when another drainer holds the account, or when it is paused or resting.
+    """
+    refuse_inside_transaction()
+    account = ProviderAccount.objects.get(pk=account_id)
+    if account.is_paused:
+        return False
+    lease = Lease(account_id, settings.DRAIN_LEASE_SECONDS)
+    if not lease.acquire():
+        return False
+    try:
+        drain = Drain(account, lease)
+        adapter = drain.connect()
+        if adapter is None:
+            return False
+        try:
+            return drain.work(adapter, seconds or settings.DRAIN_SECONDS)
+        finally:
+            adapter.client.close()
+    finally:
+        lease.release()
+
+
+class Drain:
+    """One spell of work on one account, by the holder of its lease."""
+
+    def __init__(self, account: ProviderAccount, lease: Lease) -> None:
+        self._account = account
+        self._lease = lease
+        self._breaker = Breaker(account.breaker_trips)
+        burst = max(1.0, min(account.rate_per_second, 10.0))
+        self._calls = Calls(lease, Rate(account.rate_per_second, burst))
+        self._settling = Settling(account, lease)
+        self._in_hand: set[int] = set()
+        self._jobs = 0
+        self._blocked_until = 0.0
+        self._probed = not self._breaker.half_open
+        self._looked = 0.0
+        self._nothing_due_until = 0.0
+
+    def connect(self) -> Adapter | None:
+        """The account's adapter, or None when it cannot be had; then a person must look."""
+        try:
+            missing = self._account.missing_credentials()
+            if missing:
+                raise ValidationError(f"These credentials are missing: {', '.join(missing)}.")
+            return self._account.connect(self._calls)
+        except UnreadableCredentials as error:
+            problem = f"The stored credentials cannot be read: {error}."
+        except ValidationError as error:
+            problem = " ".join(error.messages)
+        resting.pause(self._account, "configuration", problem)
+        return None
+
+    def work(self, adapter: Adapter, seconds: float) -> bool:
+        """Claim, store and settle until the time is over or nothing is due."""
+        self._settling.adapter = adapter
+        self._settling.settle_interrupted()
+        ends = time.monotonic() + seconds
+        self._calls.start(adapter, max(1, min(self._account.concurrency, 64)))
+        try:
+            self._loop(adapter, ends)
+        finally:
+            self._calls.shut("not_running")
+            self._calls.stop()
+            self._finish()
+        return self._is_more_due()
+
+    # --- the loop -------------------------------------------------------------------------
+
+    def _loop(self, adapter: Adapter, ends: float) -> None:
+        left = ends - time.monotonic()
+        last_claim = ends - min(LAST_CLAIM_SECONDS, left / 4)
+        while True:
+            if self._lease.is_due() and not self._lease.renew():
+                self._calls.shut("lease_lost")
+            self._look_around()
+            if time.monotonic() >= ends:
+                self._calls.shut("not_running")
+            may_claim = not self._is_blocked() and time.monotonic() < last_claim
+            claimed = self._claim(adapter) if may_claim else 0
+            if not claimed and not self._jobs and not self._settling.waiting:
+                if not self._may_continue(ends):
+                    return
+            self._handle(self._calls.messages(0.02 if self._jobs else 0.0))
+            if self._settling.is_due(FLUSH_SECONDS) or not self._jobs:
+                self._settle()
+
+    def _may_continue(self, ends: float) -> bool:
+        """Nothing is under way: wait for what is due within this spell, or end it."""
+        if self._calls.is_shut and not self._blocked_until:
+            return False
+        wait = self._blocked_until - time.monotonic()
+        if wait > 0:
+            if time.monotonic() + wait >= ends:
+                return False
+            time.sleep(min(wait, LOOK_SECONDS))
+            return True
+        if self._blocked_until:
+            self._blocked_until = 0.0
+            self._calls.reopen()
+            return True
+        if self._is_due_within(LINGER_SECONDS):
+            time.sleep(LOOK_SECONDS / 5)
+            return time.monotonic() < ends
+        return False
+
+    def _is_due_within(self, seconds: float) -> bool:
+        soon = self._lease.now() + timedelta(seconds=seconds)
+        rows = CancellationAttempt.objects.filter(account=self._account, due_at__lte=soon)
+        return rows.filter(WORKABLE).exists()
+
+    def _is_blocked(self) -> bool:
+        return self._calls.is_shut or time.monotonic() < self._blocked_until
+
+    def _look_around(self) -> None:
+        """Now and then: has somebody paused the account?"""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        now = self._lease.now()
+        row = ProviderAccount.objects.only("paused_at", "resting_until").get(pk=self._account.pk)
+        if row.is_paused:
+            self._calls.shut("account_paused")
+        elif row.resting_until and row.resting_until > now and not self._blocked_until:
+            self._block((row.resting_until - now).total_seconds())
+
+    def _block(self, seconds: float) -> None:
+        """Send nothing for so long; what waits for its turn goes back unsent."""
+        self._blocked_until = time.monotonic() + seconds
+        self._calls.shut("account_resting")
+
+    # --- taking work in hand ----------------------------------------------------------------
+
+    def _claim(self, adapter: Adapter) -> int:
+        """Hand due work to the threads; returns how many attempts were taken in hand."""
+        appetite = self._appetite(adapter)
+        if len(self._in_hand) > appetite // 2 or time.monotonic() < self._nothing_due_until:
+            return 0
+        if not self._probed:
+            return self._probe()
+        reads = self._due_reads()
+        for group in grouped(reads, adapter.fetch_limit):
+            self._submit(Job("read", group))
+        claimed = self._claim_queued(appetite)
+        self._send_or_check(adapter, claimed)
+        if not reads and not claimed and self._jobs:
+            self._nothing_due_until = time.monotonic() + LOOK_SECONDS
+        return len(reads) + len(claimed)
+
+    def _appetite(self, adapter: Adapter) -> int:
+        """About as many attempts as can be worked off in five seconds."""
+        in_five_seconds = int(self._account.rate_per_second * 5) * adapter.cancel_limit
+        return max(self._account.concurrency * 2, min(CLAIM, in_five_seconds))
+
+    def _probe(self) -> int:
+        """The breaker was open: first see by a read whether the provider is back."""
+        if self._jobs:
+            return 0
+        self._submit(Job("probe"))
+        return 1
+
+    def _due_reads(self) -> list[CancellationAttempt]:
+        rows = CancellationAttempt.objects.due(self._account.pk).filter(state__in=READ_STATES)
+        due = rows.exclude(pk__in=self._in_hand).select_related("invoice", "batch")[:CLAIM]
+        return list(due)
+
+    def _claim_queued(self, most: int) -> list[CancellationAttempt]:
+        due = (
+            CancellationAttempt.objects.due(self._account.pk)
+            .filter(QUEUED_TO_RUN)
+            .select_related("invoice", "batch")[:most]
+        )
+        step = Step(State.QUEUED, State.CLAIMED, changes={"lease_token": self._lease.token})
+        waiting = list(due)
+        moved = CancellationAttempt.objects.move(waiting, step)
+        claimed = [attempt for attempt in waiting if attempt.pk in moved]
+        for attempt in claimed:
+            attempt.state = State.CLAIMED
+            attempt.lease_token = self._lease.token
+        return claimed
+
+    def _send_or_check(self, adapter: Adapter, claimed: Sequence[CancellationAttempt]) -> None:
+        """Read again before the cancel where one read covers many, or where our copy is old."""
+        oldest = self._lease.now() - FRESH
+        to_check = [
+            attempt
+            for attempt in claimed
+            if adapter.fetch_limit > 1 or attempt.invoice.synced_at < oldest
+        ]
+        for group in grouped(to_check, adapter.fetch_limit):
+            self._submit(Job("precheck", group))
+        checked = {attempt.pk for attempt in to_check}
+        self._send(adapter, [one for one in claimed if one.pk not in checked])
+
+    def _send(self, adapter: Adapter, attempts: Iterable[CancellationAttempt]) -> None:
+        by_batch: dict[int, list[CancellationAttempt]] = {}
+        for attempt in attempts:
+            by_batch.setdefault(attempt.batch_id, []).append(attempt)
+        for rows in by_batch.values():
+            options = rows[0].batch.options.get(adapter.code, {})
+            for group in grouped(rows, adapter.cancel_limit):
+                self._submit(Job("cancel", group, options))
+
+    def _submit(self, job: Job) -> None:
+        self._in_hand.update(attempt.pk for attempt in job.attempts)
+        self._jobs += 1
+        self._calls.submit(job)
+
+    # --- what comes back --------------------------------------------------------------------
+
+    def _handle(self, messages: Sequence[Intent | Exchange | Done]) -> None:
+        intents = [one for one in messages if isinstance(one, Intent)]
+        if intents:
+            self._store(intents)
+        for message in messages:
+            if isinstance(message, Exchange):
+                self._settling.answered(message)
+            elif isinstance(message, Done):
+                self._take(message)
+
+    def _take(self, done: Done) -> None:
+        self._jobs -= 1
+        self._note_health(done)
+        job, result = done.job, done.result
+        adapter = self._settling.adapter
+        if job.kind == "precheck" and isinstance(result, Found):
+            self._send(adapter, self._settling.take_precheck(done, result))
+        elif job.kind != "probe":
+            self._settling.take(done)
+
+    def _note_health(self, done: Done) -> None:
+        """Let the account rest, or pause it, when the provider's answers ask for it."""
+        result = done.result
+        if not isinstance(result, ProviderError):
+            if done.job.kind != "cancel" and (self._breaker.half_open or not self._probed):
+                self._breaker.close()
+                self._probed = True
+                resting.back(self._account)
+            self._breaker.note(ok=True)
+            return
+        if result.pause_account:
+            resting.pause(self._account, result.code, result.message)
+            self._calls.shut("account_paused")
+        elif isinstance(result, TryLater):
+            ours = outcomes.THROTTLE * settings.PACE
+            self._rest(result.retry_after or ours, "rate_limited", result)
+        elif _is_trouble(result):
+            seconds = self._breaker.note(ok=False)
+            if seconds is not None:
+                self._probed = False
+                self._rest(seconds * settings.PACE, "breaker", result)
+
+    def _rest(self, seconds: float, reason: str, error: ProviderError) -> None:
+        until = self._lease.now() + timedelta(seconds=seconds)
+        resting.rest(self._account, until, reason, error.message, self._breaker.trips)
+        self._block(seconds)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def _store(self, intents: Sequence[Intent]) -> None:
+        """Put requests on record, all in one transaction, and only then let them go."""
+        try:
+            if not self._stored(intents):
+                for intent in intents:
+                    self._stored([intent])
+        except DatabaseError:
+            refusal = NotSent("not_running", "The request could not be put on record.")
+            for intent in intents:
+                intent.settle(refusal)
+            raise
+
+    def _stored(self, intents: Sequence[Intent]) -> bool:
+        """Whether all were stored; of many, none is when one may not be sent any more."""
+        cancels = [one for one in intents if one.request.purpose == "cancel"]
+        first = [one for one in cancels if not one.job.stored]
+        attempts = [attempt for intent in first for attempt in intent.job.attempts]
+        running = Q(batch__state=CancellationBatch.State.RUNNING)
+        step = Step(
+            State.CLAIMED,
+            State.SENDING,
+            changes={"sends": F("sends") + 1},
+            lease=self._lease.token,
+            require=running,
+        )
+        with transaction.atomic():
+            moved = CancellationAttempt.objects.move(attempts, step)
+            allowed = len(moved) == len(attempts)
+            if allowed:
+                self._write_requests(intents)
+            else:
+                transaction.set_rollback(True)
+        if not allowed and len(intents) > 1:
+            return False
+        refusal = None if allowed else NotSent("not_running", "The batch is not running any more.")
+        for intent in first if allowed else ():
+            for attempt in intent.job.attempts:
+                attempt.state = State.SENDING
+        for intent in intents:
+            intent.job.stored += allowed and intent.request.purpose == "cancel"
+            intent.settle(refusal)
+        return True
+
+    def _write_requests(self, intents: Sequence[Intent]) -> None:
+        ProviderRequest.objects.bulk_create(
+            request_row(intent.request, self._account.pk) for intent in intents
+        )
+        CallSubject.objects.bulk_create(
+            CallSubject(request_id=intent.request.id, invoice_id=one.invoice_id, attempt_id=one.pk)
+            for intent in intents
+            if intent.request.references
+            for one in intent.job.attempts
+        )
+
+    def _settle(self) -> None:
+        """Write what came in; a database that is gone is given thirty seconds to come back."""
+        for pause in (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, None):
+            try:
+                self._in_hand -= self._settling.flush()
+                return
+            except DatabaseError:
+                if pause is None:
+                    raise
+                log.exception("What came back could not be written; trying again.")
+                self._calls.shut("not_running")
+                time.sleep(pause)
+                close_old_connections()
+
+    def _finish(self) -> None:
+        """Nothing new leaves: take in what is under way, and write it."""
+        gives_up = time.monotonic() + self._settling.adapter.total_seconds + 10.0
+        while self._jobs and time.monotonic() < gives_up:
+            self._handle(self._calls.messages(0.1))
+        self._settle()
+        self._settling.give_back(self._in_hand)
+
+    def _is_more_due(self) -> bool:
+        if self._blocked_until or not self._lease.is_good():
+            return False
+        if ProviderAccount.objects.filter(pk=self._account.pk, paused_at__isnull=False).exists():
+            return False
+        return CancellationAttempt.objects.due(self._account.pk).filter(WORKABLE).exists()
+
+
+def grouped(
+    attempts: Iterable[CancellationAttempt], size: int
+) -> Iterable[list[CancellationAttempt]]:
+    """Lists of at most so many."""
+    rows = iter(attempts)
+    while group := list(islice(rows, size)):
+        yield group
+
+
+def _is_trouble(error: ProviderError) -> bool:
+    """Whether a failure speaks against the provider's health rather than against one invoice."""
+    if isinstance(error, NotSent):
+        return error.code not in outcomes.NOT_COUNTED | outcomes.MALFORMED
+    return isinstance(error, OutcomeUnknown) and error.code != "unexpected_answer"

@@ -311,9 +311,8 @@ class Client:
             heard.body = bytearray(_inflate(bytes(heard.body), response.headers))
             if attempt.expired:
                 raise TimeoutError("cut off at the deadline")
-            response.raw.release_conn()
         finally:
-            # Closes the connection unless it was given back whole.
+            # Closes the connection, unless all was read and it went back to the pool.
             response.close()
 
     def _session(self) -> requests.Session:

@@ -375,6 +375,22 @@ def test_neither_secret_nor_token_is_in_the_record(
     assert "Basic " not in recorded
 
 
+def test_what_we_signed_in_with_is_masked_even_where_an_answer_repeats_it() -> None:
+    def script(asked: Asked) -> Reply:
+        if asked.path == "/v1/oauth2/token":
+            seen.append(asked.headers["authorization"].partition(" ")[2])
+            return Reply(200, TOKEN)
+        return Reply(500, f"<p>{seen[0]} {TOKEN['access_token']}</p>".encode())
+
+    seen: list[str] = []
+    with scripted(script) as provider, against(provider) as (adapter, kept):
+        with pytest.raises(OutcomeUnknown):
+            cancel(adapter)
+        body = kept.exchanges[1].body
+    assert body.count(b"[masked ") == 2
+    assert seen[0].encode() not in body
+
+
 # Reading
 
 

@@ -128,8 +128,7 @@ class Application:
         if not silent and "Content-Encoding" not in response.headers:
             entry.sent_sha256 = sha256(response.body)
         spoiler = fault if fault and fault.name in (*ACCEPT, *SENT) else None
-        if wait or spoiler:
-            self.log.write(entry)
+        self.log.write(entry)
         return Delivery(response, entry, wait, spoiler)
 
 

@@ -1,8 +1,8 @@
 """The sandbox's own append-only log of every request it read.
 
-In memory one entry per request; in the file one JSON line each time an entry
-changes, so that a request which hangs is in the file before it ends. The last
-line with a sequence number holds. Bodies appear as digests only, headers not
+In memory one entry per request; in the file one JSON line before the answer is
+sent, one after it, and one more when a cancellation takes effect later still.
+The last line with a sequence number holds. Bodies appear as digests only, headers not
 at all except X-Request-Id: nothing here can leak a credential.
 """
 

@@ -62,6 +62,8 @@ class Call:
     ids: list[str] = field(default_factory=list)
     fault: Fault | None = None
     allowed_methods: list[str] = field(default_factory=list)
+    is_open: bool = False
+    """Whether the path belongs to an operation that takes no token."""
     cancels: list[Invoice] = field(default_factory=list)
     """The invoices the provider undertakes to cancel by this answer."""
     effects: list[Callable[[], None]] = field(default_factory=list)
@@ -122,6 +124,7 @@ class Dialect:
             if match is None:
                 continue
             call.allowed_methods.append(candidate.method)
+            call.is_open = call.is_open or not candidate.needs_auth
             if candidate.method == call.request.method:
                 call.route = candidate
                 found = match.groupdict("").items()
@@ -151,7 +154,7 @@ class Dialect:
         return handler(call)
 
     def _refusal(self, call: Call) -> Response | None:
-        needs_auth = call.route is None or call.route.needs_auth
+        needs_auth = call.route.needs_auth if call.route else not call.is_open
         refusal = self.authenticate(call) if needs_auth else None
         return refusal or self._throttle(call) or (self.precheck(call) if needs_auth else None)
 

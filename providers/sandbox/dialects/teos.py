@@ -233,13 +233,10 @@ class Teos(Dialect):
         """The trace id, and the rate headers once calls are frequent."""
         response.headers["clTraceId"] = call.trace
         limit = call.account.limit if call.account else None
-        if limit and limit.remaining < limit.calls // 2:
-            moment = utc_now() + timedelta(seconds=limit.reset or limit.seconds)
-            response.headers |= {
-                "X-Rate-Limit-Limit": f"{round(limit.seconds / 60) or 1}m",
-                "X-Rate-Limit-Remaining": str(limit.remaining),
-                "X-Rate-Limit-Reset": _seven_digits(moment),
-            }
+        if limit and limit.remaining * 2 < limit.calls:
+            response.headers |= _rate_headers(limit.remaining, limit.reset or limit.seconds)
+        elif call.fault and (call.fault.retry_after or "").isdecimal():
+            response.headers |= _rate_headers(0, float(call.fault.retry_after or 0))
 
     def new_trace(self) -> str:
         """A guid."""
@@ -281,6 +278,14 @@ def _next_target(call: Call, skip: int) -> str:
     kept = {name: values[0] for name, values in call.request.query.items() if name != "$skip"}
     pairs = {**kept, "$skip": str(skip)}.items()
     return call.path + "?" + "&".join(f"{name}={quote(value)}" for name, value in pairs)
+
+
+def _rate_headers(remaining: int, seconds: float) -> dict[str, str]:
+    return {
+        "X-Rate-Limit-Limit": "1m",
+        "X-Rate-Limit-Remaining": str(remaining),
+        "X-Rate-Limit-Reset": _seven_digits(utc_now() + timedelta(seconds=seconds)),
+    }
 
 
 def _seven_digits(moment: datetime) -> str:

@@ -234,6 +234,11 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
-        "django-q": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        # It reports every wake-up and heartbeat, twice.
+        "django-q": {
+            "handlers": [],
+            "level": LOG_LEVEL if LOG_LEVEL in ("DEBUG", "ERROR", "CRITICAL") else "WARNING",
+            "propagate": True,
+        },
     },
 }

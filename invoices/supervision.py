@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -41,7 +42,7 @@ class Child:
         return self._process.returncode
 
     def is_running(self) -> bool:
-        """Whether the leader lives. One that ended is not reaped yet, so its group id stays ours."""
+        """Whether the leader lives. Not reaped here when it ended: that keeps its group ours."""
         if self._process.returncode is not None:
             return False
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
@@ -64,7 +65,8 @@ class Child:
         """SIGKILL to the whole group, orphans included, and reap the leader."""
         if self._process.returncode is not None:
             return
-        os.killpg(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
     def stop(self, grace: float) -> bool:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from invoices import batches
+from invoices import batches, sync
 from invoices.drain import READ_STATES
 from invoices.models import CancellationAttempt, CancellationBatch, Heartbeat, SyncRun
 from invoices.models.attempt import WORKING, State
@@ -22,7 +22,6 @@ REPEAT_SECONDS = 10.0
 FULL = 100
 """So many wake-ups in the queue are enough; what is due is found again later."""
 DRAFT_LIFE = timedelta(hours=24)
-SILENT_IMPORT = timedelta(minutes=2)
 OLD_HEARTBEAT = timedelta(days=1)
 TIDIED_AT_ONCE = 20
 
@@ -43,12 +42,8 @@ def accounts_due() -> list[int]:
 
 
 def imports_due() -> list[int]:
-    """Imports that wait for a worker, or whose worker is gone."""
-    silent = Q(seen_at=None) | Q(seen_at__lt=Now() - SILENT_IMPORT)
-    waiting = SyncRun.objects.filter(
-        Q(state=SyncRun.State.WAITING) | Q(silent, state=SyncRun.State.RUNNING)
-    )
-    return list(waiting.order_by("pk").values_list("pk", flat=True))
+    """Imports that nobody is at: their wake-up or their worker was lost."""
+    return list(sync.due().values_list("pk", flat=True))
 
 
 def worth_waking(
@@ -61,9 +56,7 @@ def worth_waking(
     """
     if queued >= FULL:
         return []
-    return [
-        one for one in due if not queued or now - woken.get(one, -math.inf) >= REPEAT_SECONDS
-    ]
+    return [one for one in due if not queued or now - woken.get(one, -math.inf) >= REPEAT_SECONDS]
 
 
 def somebody_works() -> bool:
@@ -71,7 +64,7 @@ def somebody_works() -> bool:
     return (
         ProviderAccount.objects.filter(lease_expires_at__gt=Now()).exists()
         or SyncRun.objects.filter(
-            state=SyncRun.State.RUNNING, seen_at__gte=Now() - SILENT_IMPORT
+            state=SyncRun.State.RUNNING, seen_at__gte=Now() - sync.SILENCE
         ).exists()
     )
 

@@ -9,7 +9,7 @@ from providers.sandbox import changes
 from providers.sandbox.dialects import DIALECTS
 from providers.sandbox.dialects.base import Call, Dialect
 from providers.sandbox.fault_answers import answer_with
-from providers.sandbox.faults import ACCEPT, SENT, SILENT, Fault, Faults
+from providers.sandbox.faults import ACCEPT, SILENT, SPOILT_ON_THE_WAY, Fault, Faults
 from providers.sandbox.log import Entry, Log, sha256
 from providers.sandbox.wire import Request, Response, json_response
 from providers.sandbox.world import Invoice, World
@@ -127,7 +127,7 @@ class Application:
             wait += fault.delay
         if not silent and "Content-Encoding" not in response.headers:
             entry.sent_sha256 = sha256(response.body)
-        spoiler = fault if fault and fault.name in (*ACCEPT, *SENT) else None
+        spoiler = fault if fault and fault.name in SPOILT_ON_THE_WAY else None
         self.log.write(entry)
         return Delivery(response, entry, wait, spoiler)
 

@@ -43,15 +43,10 @@ class Wire:
         return self._transport.is_closing()
 
 
-async def spoil(fault: Fault, response: Response, wire: Wire) -> bool:
-    """Sends ``response`` as the fault has it; whether all of it was sent. Ends the connection."""
-    if fault.name in ("gzip_bomb", "oversize_body", "bad_gzip"):
-        wire.write(response.encode(keep_alive=False))
-        wire.fin()
-        return True
+async def spoil(fault: Fault, response: Response, wire: Wire) -> None:
+    """Sends as much of ``response`` as the fault has it, and ends the connection."""
     await _SPOILERS[fault.name](fault, response, wire)
     wire.fin()
-    return False
 
 
 async def _fin(fault: Fault, response: Response, wire: Wire) -> None:

@@ -36,6 +36,9 @@ SILENT = frozenset(
 )
 """Those after which the client has not even a status."""
 
+SPOILT_ON_THE_WAY = frozenset((*ACCEPT, *SENT)) - {"bad_gzip", "gzip_bomb", "oversize_body"}
+"""Those that end the connection; the others are whole answers with a body nobody wants."""
+
 ANSWERS = (
     "html_200",
     "empty_200_where_body_due",

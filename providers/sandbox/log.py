@@ -51,7 +51,11 @@ class Entry:
 
     def as_dict(self) -> dict[str, Any]:
         """The entry as JSON-able values."""
-        return dataclasses.asdict(self)
+        values = {name: getattr(self, name) for name in _NAMES}
+        return {**values, "ids": list(self.ids), "applied": list(self.applied)}
+
+
+_NAMES = tuple(item.name for item in dataclasses.fields(Entry))
 
 
 class Log:

@@ -77,21 +77,16 @@ def _seeded(
         external_id(dialect.id_kind, index, seed),
         status=status,
         currency=currency,
-        amount=rng.randint(1, 5000) * 10 ** EXPONENTS[currency] + rng.randint(0, 99),
+        amount=rng.randint(1, 5000) * 10 ** max(2, EXPONENTS[currency]) + rng.randint(0, 99),
         customer=CUSTOMERS[(index + rng.randint(0, 1)) % len(CUSTOMERS)],
-        number=f"{account.name[:2].upper()}-{created_year()}-{index + 1:05d}",
-        age_days=rng.randint(0, 400),
+        serial=index + 1,
+        age_days=rng.randint(0, rng.choice((30, 400))),
         terms_days=rng.choice((0, 14, 30, 30, 60)),
         rng=rng,
     )
     if rng.random() < 0.1:
         made.email = None
     return made
-
-
-def created_year() -> int:
-    """The year invoice numbers carry."""
-    return utc_now().year
 
 
 def _status(dialect: Dialect, index: int) -> str:
@@ -114,6 +109,7 @@ def make(
     customer: str = "Example & Söhne GmbH",
     email: str | None = "billing@customer.example",
     number: str | None = None,
+    serial: int = 0,
     age_days: int = 10,
     terms_days: int = 30,
     paid: int | None = None,
@@ -123,9 +119,10 @@ def make(
     """One invoice; ``status`` neutral or in the provider's word, ``amount`` in minor units."""
     rng = rng or random.Random(identity)  # noqa: S311 - made-up invoices
     created = _morning(age_days) + timedelta(seconds=rng.randint(0, 36_000))
+    suggested = f"{account.name[:2].upper()}-{created.year}-{serial or account.made:05d}"
     invoice = Invoice(
         id=identity,
-        number=number or f"N-{identity[-6:]}",
+        number=number or dialect.number_for(account, identity, suggested),
         status=dialect.words.get(status, status),
         currency=currency,
         exponent=EXPONENTS.get(currency, 2) if exponent is None else exponent,

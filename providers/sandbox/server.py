@@ -20,8 +20,11 @@ class Connection(asyncio.Protocol):
 
     count = 0
 
-    def __init__(self, application: Application, control: ControlHandler) -> None:
+    def __init__(
+        self, application: Application, control: ControlHandler, alive: set[Connection]
+    ) -> None:
         Connection.count += 1
+        self._alive = alive
         self.number = Connection.count
         self._application = application
         self._control = control
@@ -39,6 +42,7 @@ class Connection(asyncio.Protocol):
         """A client connected; a fault may end it before anything is read."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(0)
+        self._alive.add(self)
         self._peer = str((transport.get_extra_info("peername") or [""])[0])
         fault = self._application.faults.take_at_accept()
         if fault and fault.name == "rst_at_accept":
@@ -64,10 +68,15 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection ended; an answer under way was not sent."""
+        self._alive.discard(self)
         if self._task:
             self._task.cancel()
         if self._delivery:
             self._finish(sent=False)
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        self._transport.abort()
 
     # -- one request after the other ------------------------------------------------------
 
@@ -90,6 +99,7 @@ class Connection(asyncio.Protocol):
         if request.path.startswith("/_control/"):
             answer = self._control(request)
             self._transport.write(answer.encode(keep_alive=request.keep_alive))
+            self._finish(sent=True)
             return
         with lock:
             delivery = self._application.receive(request, self.number)
@@ -111,8 +121,8 @@ class Connection(asyncio.Protocol):
             if delivery.fault is None:
                 self._send(delivery)
         if delivery.fault:
-            sent = await spoil(delivery.fault, delivery.response, Wire(self._transport))
-            self._finish(sent=sent)
+            await spoil(delivery.fault, delivery.response, Wire(self._transport))
+            self._finish(sent=False)
         self._advance()
 
     def _finish(self, *, sent: bool) -> None:
@@ -134,16 +144,18 @@ async def serve(
 ) -> None:
     """Listens until ``stop`` is set; calls ``ready`` with the port once it does."""
     loop = asyncio.get_running_loop()
+    alive: set[Connection] = set()
     server = await loop.create_server(
-        lambda: Connection(application, control), host, port, backlog=512
+        lambda: Connection(application, control, alive), host, port, backlog=512
     )
     ready(server.sockets[0].getsockname()[1])
     settling = loop.create_task(_settle(application))
     await stop.wait()
     settling.cancel()
     server.close()
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:
-        task.cancel()
+    for connection in list(alive):
+        connection.abort()
+    await asyncio.sleep(0)
 
 
 async def _settle(application: Application) -> None:

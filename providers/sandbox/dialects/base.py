@@ -89,7 +89,12 @@ class Dialect:
     """Neutral statuses of the seeded invoices that are not open."""
     open_share: ClassVar[tuple[str, ...]] = ("open",)
     id_kind: ClassVar[str]
-    """Accounts with the same kind share their ids."""
+    """paypal, number or uuid. Accounts with the same kind share their ids, on purpose: so a
+    cancel that reaches the wrong account is seen."""
+    base_path: ClassVar[str]
+    """What follows the sandbox's origin in the base URL of an account."""
+    accounts: ClassVar[dict[str, dict[str, str]]]
+    """The accounts every sandbox starts with: name to made-up credentials."""
     routes: ClassVar[list[Route]]
 
     def __init_subclass__(cls) -> None:
@@ -196,7 +201,8 @@ class Dialect:
 
     def view(self, call: Call, invoice: Invoice) -> Invoice:
         """The state of an invoice this read shows: the present one, mostly."""
-        stale = call.fault is not None and call.fault.name == "stale_once"
+        fault = call.fault
+        stale = fault and fault.name == "stale_once" and fault.external_id in (None, invoice.id)
         return invoice.previous if stale and invoice.previous else invoice
 
     def as_cancelled(self, invoice: Invoice, by: int = OUTSIDE) -> None:
@@ -217,6 +223,10 @@ class Dialect:
 
     def status_set(self, invoice: Invoice, status: str) -> None:
         """Adjusts what goes with a status that was set from outside."""
+
+    def number_for(self, account: Account, external_id: str, suggested: str) -> str | None:
+        """The number of a new invoice that was not given one."""
+        return suggested
 
     def complete(self, account: Account, invoice: Invoice, rng: random.Random) -> None:
         """Fills in what only this provider knows of a new invoice."""

@@ -39,6 +39,8 @@ class Kantata(Dialect):
 
     code = "kantata"
     prefix = "/kantata/api/v1"
+    base_path = "/kantata/api/v1"
+    accounts = {"kantata-studio": {"token": "not-a-real-token-studio"}}
     id_kind = "number"
     words = {"open": NEW, "paid": PAID, "cancelled": CANCELLED, "draft": NEW}
     closed_share = ("paid", "cancelled", "draft")
@@ -228,10 +230,12 @@ class Kantata(Dialect):
     # -- the world ------------------------------------------------------------------
 
     def complete(self, account: Account, invoice: Invoice, rng: random.Random) -> None:
-        """A number people know, a project, and the draft flag beside the status."""
-        invoice.extra.setdefault("user_invoice_number", 1000 + len(account.invoices))
+        """The project it belongs to."""
         invoice.extra.setdefault("workspace", f"Project {rng.randint(1, 40)}")
-        invoice.number = str(invoice.extra["user_invoice_number"])
+
+    def number_for(self, account: Account, external_id: str, suggested: str) -> str | None:
+        """The number people know is an integer."""
+        return str(1000 + len(account.invoices))
 
     def status_set(self, invoice: Invoice, status: str) -> None:
         """A draft is a flag, not a status."""

@@ -20,7 +20,7 @@ Tables = dict[str, dict[str, Any]]
 def facts(invoice: Invoice, balance: int) -> dict[str, Any]:
     """The invoice without its associations. No total, no amount paid, no customer."""
     draft = bool(invoice.extra.get("draft"))
-    number = invoice.extra["user_invoice_number"]
+    number = int(invoice.number or 0)
     return {
         "id": invoice.id,
         "user_invoice_number": number,
@@ -80,7 +80,7 @@ def passes(row: Invoice, query: dict[str, list[str]]) -> bool:
     if draft and query.get("without_drafts") == ["true"]:
         return False
     numbers = [text for text in query.get("user_invoice_number", [""])[0].split(",") if text]
-    if numbers and str(row.extra["user_invoice_number"]) not in numbers:
+    if numbers and row.number not in numbers:
         return False
     return _in_time(row, query)
 

@@ -12,6 +12,7 @@ import json
 import random
 import time
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from providers.sandbox.dialects import monite_documents as documents
@@ -44,6 +45,14 @@ class Monite(Dialect):
 
     code = "monite"
     prefix = "/monite/v1"
+    base_path = "/monite/v1"
+    accounts = {
+        "monite-nord": {
+            "client_id": "5a4db0c5-0000-4000-8000-00000000c11e",
+            "client_secret": "not-a-real-secret-nord",
+            "entity_id": "5a4db0c5-0000-4000-8000-0000000e7171",
+        },
+    }
     id_kind = "uuid"
     words = {
         "open": "issued",
@@ -311,6 +320,7 @@ class Monite(Dialect):
         if invoice.status in ("draft", "issuing"):
             invoice.number = None
             invoice.issued_on = None
+        _agree_on_due_date(invoice)
 
     def as_cancelled(self, invoice: Invoice, by: int = OUTSIDE) -> None:
         """Invoice compliance guide: in compliant mode a credit note is issued and mailed.
@@ -329,6 +339,16 @@ class Monite(Dialect):
     def may_take_effect(self, invoice: Invoice) -> bool:
         """A part payment does not stop what was accepted before."""
         return invoice.status != "paid"
+
+
+def _agree_on_due_date(invoice: Invoice) -> None:
+    """Overdue is a status here: it has to agree with the date."""
+    today = utc_now().date()
+    late = invoice.due_on is not None and invoice.due_on < today
+    if invoice.status == "overdue" and not late:
+        invoice.due_on = today - timedelta(days=3)
+    elif invoice.status == "issued" and late:
+        invoice.due_on = today + timedelta(days=14)
 
 
 def _token_fault(body: dict[str, Any]) -> Response | None:
@@ -380,5 +400,8 @@ def _continued(query: dict[str, list[str]]) -> tuple[int, dict[str, list[str]]]:
     token = query.get("pagination_token", [""])[0]
     if not token:
         return 0, query
-    start, kept = json.loads(base64.urlsafe_b64decode(token))
+    try:
+        start, kept = json.loads(base64.urlsafe_b64decode(token))
+    except TypeError as error:
+        raise ValueError("pagination_token: not one of ours") from error
     return int(start), dict(kept)

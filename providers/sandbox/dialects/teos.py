@@ -44,6 +44,8 @@ class Teos(Dialect):
 
     code = "teos"
     prefix = "/teos"
+    base_path = "/teos"
+    accounts = {"teos-ledger": {"api_key": "not-a-real-api-key-ledger"}}
     id_kind = "uuid"
     words = {
         "open": "Open",

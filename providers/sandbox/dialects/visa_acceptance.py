@@ -7,7 +7,7 @@ cybersource-rest-spec.json.
 
 from __future__ import annotations
 
-import random
+import base64
 import time
 from typing import Any
 
@@ -43,6 +43,14 @@ class VisaAcceptance(Dialect):
 
     code = "visa_acceptance"
     prefix = "/visa_acceptance"
+    base_path = "/visa_acceptance"
+    accounts = {
+        "visa-harbour": {
+            "merchant_id": "sandbox_harbour_mid",
+            "key_id": "5a4db0c5-0000-4000-8000-00000000c0de",
+            "shared_secret": base64.b64encode(b"a made-up secret of the sandbox!").decode(),
+        },
+    }
     id_kind = "number"
     words = {
         "open": "SENT",
@@ -215,9 +223,9 @@ class VisaAcceptance(Dialect):
         """Every answer names its correlation id."""
         response.headers["v-c-correlation-id"] = call.trace
 
-    def complete(self, account: Account, invoice: Invoice, rng: random.Random) -> None:
+    def number_for(self, account: Account, external_id: str, suggested: str) -> str | None:
         """The guide's invoice number is the id."""
-        invoice.number = invoice.extra.get("number", invoice.id)
+        return external_id
 
 
 def _error(status: int, word: str, reason: str, message: str) -> Response:

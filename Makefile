@@ -25,7 +25,7 @@ help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: .venv/.run ## Start everything on this machine with sample data (PORT=8000, RESET=1)
-	@DEMO=1 $(BIN)/python manage.py demo $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(RESET)),--reset)
+	@exec env -u DATABASE_URL DEMO=1 ENV_FILE=/dev/null $(BIN)/python manage.py demo $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(RESET)),--reset)
 
 test: lint ## Lint, then the whole suite on SQLite and on PostgreSQL
 	@$(BIN)/python -m tests.run

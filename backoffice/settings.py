@@ -17,11 +17,12 @@ from backoffice import environment
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = BASE_DIR / "var"
 
 env = environ.Env()
 # What the environment says wins over the file.
 environ.Env.read_env(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
+# Keys that were made here, and all of the demo's data.
+VAR_DIR = BASE_DIR / (env.str("VAR_DIR", default="") or "var")
 
 
 def whole_number(variable: str, default: int, *, least: int) -> int:

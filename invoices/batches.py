@@ -116,6 +116,7 @@ def resume(batch: CancellationBatch, user: User) -> None:
 
 def stop(batch: CancellationBatch, user: User) -> int:
     """Withdraw all that is provably unsent; the rest is settled by reading. Returns how many."""
+    batch.refresh_from_db()
     for expected in (BatchState.RUNNING, BatchState.PAUSED):
         if batch.state == expected:
             with transaction.atomic():

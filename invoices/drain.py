@@ -136,9 +136,9 @@ class Drain:
                 self._calls.shut("not_running")
             may_claim = not self._is_blocked() and time.monotonic() < last_claim
             claimed = self._claim(adapter) if may_claim else 0
-            if not claimed and not self._jobs and not self._settling.waiting:
-                if not self._may_continue(ends):
-                    return
+            idle = not claimed and not self._jobs and not self._settling.waiting
+            if idle and not self._may_continue(ends):
+                return
             self._handle(self._calls.messages(0.02 if self._jobs else 0.0))
             if self._settling.is_due(FLUSH_SECONDS) or not self._jobs:
                 self._settle()
@@ -240,15 +240,18 @@ class Drain:
     def _send_or_check(self, adapter: Adapter, claimed: Sequence[CancellationAttempt]) -> None:
         """Read again before the cancel where one read covers many, or where our copy is old."""
         oldest = self._lease.now() - FRESH
+        # One malformed id must not spoil a call about fifty invoices.
+        sound = [one for one in claimed if adapter.accepts(one.invoice.external_id)]
+        self._settling.turn_down(one for one in claimed if one not in sound)
         to_check = [
             attempt
-            for attempt in claimed
+            for attempt in sound
             if adapter.fetch_limit > 1 or attempt.invoice.synced_at < oldest
         ]
         for group in grouped(to_check, adapter.fetch_limit):
             self._submit(Job("precheck", group))
         checked = {attempt.pk for attempt in to_check}
-        self._send(adapter, [one for one in claimed if one.pk not in checked])
+        self._send(adapter, [one for one in sound if one.pk not in checked])
 
     def _send(self, adapter: Adapter, attempts: Iterable[CancellationAttempt]) -> None:
         by_batch: dict[int, list[CancellationAttempt]] = {}

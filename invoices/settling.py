@@ -39,6 +39,7 @@ from providers.http import Exchange
 from providers.models import ProviderAccount
 
 IN_HAND = (State.CLAIMED, State.SENDING)
+MALFORMED = "The invoice's id does not have the provider's form; nothing was sent."
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,11 @@ class Settling:
             return False
         self._add(attempt, decision, "", done)
         return True
+
+    def turn_down(self, malformed: Iterable[CancellationAttempt]) -> None:
+        """Attempts whose id does not have the provider's form: nothing is sent for them."""
+        for attempt in malformed:
+            self._add(attempt, Decision(State.REFUSED, "invalid"), MALFORMED, None)
 
     def settle_interrupted(self) -> None:
         """What a drain that is gone had in hand: unsent goes back, sent is in doubt."""
@@ -260,7 +266,7 @@ class Settling:
             lease=first.lease,
         )
         moved = CancellationAttempt.objects.move(attempts, step)
-        if first.decision.to is State.CANCELLED:
+        if first.decision.to in (State.CANCELLED, State.ALREADY_CANCELLED):
             self._mark_cancelled([one for one in attempts if one.pk in moved])
 
     def _write_same(
@@ -327,7 +333,8 @@ def standing_of(attempt: CancellationAttempt, at: datetime, *, extra_sends: int 
         reads=attempt.reads,
         doubted=attempt.doubted,
         settled=None if attempt.settled_at is None else left <= 0,
-        settles_in=max(0.0, left),
+        # In the unit of the decisions, which PACE multiplies once more.
+        settles_in=max(0.0, left) / settings.PACE,
         verified=attempt.verified_at is not None,
         stopping=attempt.batch.state == CancellationBatch.State.STOPPING,
     )

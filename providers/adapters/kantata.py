@@ -38,6 +38,10 @@ _LARGEST_PAGE = 200
 _BASE_UNITS = {10**places: places for places in range(7)}
 
 
+OWN_MEANING = (401, 404, 408, 429)
+"""Statuses that mean what they say, whatever type of error the body names."""
+
+
 class Kantata(Adapter):
     """One user's view of an account: the token acts as the user who made it.
 
@@ -162,7 +166,7 @@ def _judge(answer: Answer, purpose: str) -> None:
     """Errors come as `{"errors": [{"type": "oauth|system|validation", "message": ...}]}`."""
     kind, message = text(at(answer.object(), "errors", 0, "type")), _message(answer)
     reading = purpose in ("fetch", "list")
-    if kind == "system" and 400 <= answer.status < 500 and answer.status not in (401, 404, 429):
+    if kind == "system" and 400 <= answer.status < 500 and answer.status not in OWN_MEANING:
         # E.g. "Your account has been canceled": about the account, it says nothing of an invoice.
         # Only a 404 keeps its own meaning whatever its type.
         raise (OutcomeUnknown if reading else ReadToDecide)(

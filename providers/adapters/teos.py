@@ -150,6 +150,9 @@ class Teos(Adapter):
                 pause_account=True,
             ) from error
         said = answer.object()
+        if answer.body.strip() not in (b"", b"null") and answer.json() is None:
+            # Empty is an answer that occurs; a page of HTML is somebody else's.
+            raise unexpected("The answer is not TEOS's.", answer.status)
         transaction = text(said.get("Id") or said.get("id")).lower()
         advice = transaction if _UUID.fullmatch(transaction) else ""
         return {one: CancelAnswer(confirmed=False, proven=False, advice=advice) for one in ids}

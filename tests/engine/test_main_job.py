@@ -1,38 +1,77 @@
-"""The main job at each provider, over real sockets: freeze, confirm, drain, read the record."""
+"""The main job without a browser: import, freeze, confirm, drain; mixed outcomes in one batch."""
 
 import pytest
+from django.contrib.auth.models import User
 
 from invoices import batches, drain, sync
-from invoices.models import Invoice
+from invoices.models import CancellationBatch, Invoice
+from providers.models import ProviderAccount
+from providers.sandbox.credentials import PROVIDERS
+from providers.sandbox.running import SandboxServer
 from tests.factories import AccountFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
-ACCOUNTS = ["paypal-europe", "visa-harbour", "monite-nord", "kantata-studio", "teos-ledger"]
+
+@pytest.fixture(autouse=True)
+def _quick(settings) -> None:  # type: ignore[no-untyped-def]
+    settings.PACE = 0.001
 
 
-@pytest.mark.parametrize("name", ACCOUNTS)
-def test_open_invoices_are_cancelled_at_every_provider(name, sandbox, settings):
-    settings.PACE = 0.05
-    account = AccountFactory(name=name, origin=sandbox.origin)
-    ids = [sandbox.control.add_invoice(name) for _ in range(5)]
+def imported(account: ProviderAccount) -> None:
     run = sync.request(account, None)
     sync.run(run.pk)
     run.refresh_from_db()
-    assert (run.state, run.created) == ("finished", 5), run.error
+    assert run.state == "finished", run.error
+
+
+def started(user: User, batch: CancellationBatch) -> CancellationBatch:
+    confirmation = batches.Confirmation(batch.confirm_key, batch.digest, "duplicate", "", {})
+    return batches.confirm(batch, user, confirmation)
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_of_a_mixed_selection_exactly_the_open_ones_are_cancelled(
+    name: str, sandbox: SandboxServer
+) -> None:
+    sandbox.control.reset(invoices=30)
+    sandbox.control.switch(teos_delay=0.05)
+    account = AccountFactory(name=name, origin=sandbox.origin)
+    imported(account)
+    bystanders = set(Invoice.objects.order_by("pk").values_list("pk", flat=True)[:8])
     operator = UserFactory(role="operator")
-    batch = batches.freeze(operator, Invoice.objects.all(), "all")
-    print(list(batch.attempts.values_list("state", "code")))
-    batches.confirm(
-        batch,
-        operator,
-        batches.Confirmation(batch.confirm_key, batch.digest, "duplicate", "", {}),
-    )
-    drain.run(account.pk, 8)
-    for a in batch.attempts.all():
-        print(a.state, a.code, a.message, a.evidence, a.sends, a.due_at)
-    print([ (r.purpose, r.method, r.url) for r in __import__("invoices.models").models.ProviderRequest.objects.all()][:12])
+    chosen = Invoice.objects.exclude(pk__in=bystanders)
+    batch = started(operator, batches.freeze(operator, chosen, "all but eight"))
+
+    drain.run(account.pk, 15)
+
     batch.refresh_from_db()
-    assert {a.state for a in batch.attempts.all()} == {"cancelled"}
     assert batch.state == "finished"
-    assert all(sandbox.control.invoice(name, one)["cancelled_by"] for one in ids)
+    for attempt in batch.attempts.select_related("invoice"):
+        cancels = sandbox.control.cancels(name, attempt.invoice.external_id)
+        if attempt.state == "ineligible":
+            assert not cancels
+        else:
+            assert (attempt.state, len(cancels)) == ("cancelled", 1), attempt.message
+            assert attempt.invoice.status == "cancelled"
+    for invoice in Invoice.objects.filter(pk__in=bystanders):
+        assert not sandbox.control.cancels(name, invoice.external_id)
+
+
+def test_a_cancel_never_reaches_the_other_account_with_the_same_ids(
+    sandbox: SandboxServer,
+) -> None:
+    sandbox.control.reset(invoices=10)
+    europe = AccountFactory(name="paypal-europe", origin=sandbox.origin)
+    america = AccountFactory(name="paypal-america", origin=sandbox.origin)
+    imported(europe)
+    imported(america)
+    operator = UserFactory(role="operator")
+    chosen = Invoice.objects.filter(account=america)
+    started(operator, batches.freeze(operator, chosen, "america"))
+
+    drain.run(europe.pk, 2)
+    drain.run(america.pk, 5)
+
+    assert not sandbox.control.log(kind="cancel", account="paypal-europe")
+    assert sandbox.control.log(kind="cancel", account="paypal-america")

@@ -118,12 +118,16 @@ def test_every_success_is_taken_alike(sandbox: Control, teos: Teos, answer: str)
         ([], ""),
         (None, ""),
         (b"", ""),
-        (b"<html>", ""),
     ],
 )
 def test_the_transaction_is_advice_and_may_be_absent(body: Any, advice: str) -> None:
     answer = CancelAnswer(confirmed=False, proven=False, advice=advice)
     assert cancelling(Reply(202, body)) == {ONE: answer, TWO: answer}
+
+
+def test_a_page_that_is_not_teos_proves_nothing() -> None:
+    with pytest.raises(OutcomeUnknown):
+        cancelling(Reply(202, b"<html>"))
 
 
 def test_the_cancel_names_all_ids_in_one_body() -> None:

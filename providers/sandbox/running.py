@@ -116,6 +116,8 @@ class SandboxServer:
 
     def _close(self) -> None:
         if self._state:
+            with self.application.world.lock:
+                self.application.world.settle_everything()
             self._state.save(self.application.world)
         self.application.log.close()
 

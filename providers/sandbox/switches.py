@@ -58,7 +58,7 @@ class Switches:
     teos_read_lag: float = 0.0
     """How long a read still shows the state before the last change."""
     teos_cancel_answer: str = _one_of("202", "200", "201", "empty")
-    teos_state: str = _one_of("name", "number")
+    teos_state: str = _one_of("name", "number", "unknown")
     teos_list: str = _one_of("envelope", "bare")
     teos_throttle_status: int = _one_of(429, 400)
 

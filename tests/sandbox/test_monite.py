@@ -211,3 +211,24 @@ def test_beyond_the_rate_limit_it_is_429_with_retry_after(sandbox: SandboxServer
     assert sandbox.control.log()[-1]["throttled"]
     time.sleep(0.5)
     assert monite.fetch(invoice).status == 200
+
+
+def test_two_entities_of_one_partner_share_a_token_and_nothing_else(
+    sandbox: SandboxServer, at: Open
+) -> None:
+    monite = at(ACCOUNT)
+    second = {**monite.credentials, "entity_id": UNKNOWN}
+    sandbox.control.add_account("monite-two", "monite", second)
+    here = sandbox.control.add_invoice(ACCOUNT)
+    assert sandbox.control.add_invoice("monite-two") == here
+    monite.token = monite.fetch_token()
+    monite.credentials["entity_id"] = UNKNOWN
+    assert monite.cancel(here).status == 204
+    assert sandbox.control.invoice(ACCOUNT, here)["status"] == "issued"
+    assert sandbox.control.log()[-1]["account"] == "monite-two"
+
+
+def test_a_pagination_token_that_is_none_is_422(at: Open) -> None:
+    monite = at(ACCOUNT)
+    assert monite.call("GET", "/receivables?pagination_token=nonsense").status == 422
+    assert monite.call("GET", "/receivables?pagination_token=MQ==").status == 422

@@ -167,6 +167,11 @@ def test_a_search_finds_by_status_list_and_text(sandbox: SandboxServer, at: Open
     assert found(status=["PAID", "REFUNDED"]) == [paid]
     assert found(recipient_business_name="groß") == [paid]
     assert len(found()) == 2
+    assert found(creation_date_range={"start": "2999-01-01T00:00:00Z"}) == []
+    assert len(found(total_amount_range={"lower_amount": {"value": "123.45"}})) == 2
+    assert len(found(total_amount_range={"upper_amount": {"value": "123.44"}})) == 0
+    no_range = paypal.call("POST", "/v2/invoicing/search-invoices", {"due_date_range": "2026"})
+    assert no_range.status == 400
     assert paypal.call("POST", "/v2/invoicing/search-invoices", {"status": "PAID"}).status == 400
 
 

@@ -1,4 +1,8 @@
-"""The providers the sandbox can behave like. A sixth is one file here and one line below."""
+"""The providers the sandbox can behave like.
+
+A sixth is one file here, with a subclass of ``Dialect`` that names its paths, its
+statuses and its accounts, and one line below.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Monite receivables, as its public reference describes them.
 
-Sources: Monite API reference, "Cancel an invoice", "Obtain an access token",
-"Get all receivables"; the guides on rate limiting, versioning, HTTP headers and
-invoice compliance; the OpenAPI schema in team-monite/monite-sdk.
+Sources: Monite API reference, "Cancel an invoice", "Get all
+receivables"; the guides on rate limiting, HTTP headers and invoice compliance;
+the OpenAPI schema in team-monite/monite-sdk.
 """
 
 from __future__ import annotations
@@ -10,38 +10,28 @@ from __future__ import annotations
 import base64
 import json
 import random
-import time
 import uuid
 from datetime import timedelta
 from typing import Any
 
 from providers.sandbox.dialects import monite_documents as documents
-from providers.sandbox.dialects.base import Call, Dialect, bearer, page, route
+from providers.sandbox.dialects.base import Call, page, route
+from providers.sandbox.dialects.monite_access import (
+    MoniteAccess,
+    error_answer,
+    json_object,
+    unprocessable,
+)
 from providers.sandbox.wire import Response, json_response
 from providers.sandbox.world import OUTSIDE, Account, Invoice, utc_now
 
-VERSIONS = frozenset(("2023-06-04", "2023-09-01", "2024-01-31", "2024-05-25"))
 CANCELLABLE = ("issued", "overdue")
 """The SDK's own documentation: while unpaid, in these two."""
-TOKEN_FIELDS = {
-    "client_credentials": {"grant_type", "client_id", "client_secret"},
-    "entity_user": {"grant_type", "client_id", "client_secret", "entity_user_id"},
-}
-MESSAGES = {
-    400: "Bad request",
-    401: "Unauthorized",
-    403: "Action is not allowed for your role",
-    404: "Object not found",
-    405: "Method not allowed",
-    409: "Action update for receivable not allowed",
-    416: "Requested range not satisfiable",
-    429: "Rate limit exceeded",
-}
 ID = r"/receivables/(?P<id>[^/]+)"
 
 
-class Monite(Dialect):
-    """The token endpoint, receivables and the entity's settings."""
+class Monite(MoniteAccess):
+    """Receivables and the entity's settings."""
 
     code = "monite"
     prefix = "/monite/v1"
@@ -72,85 +62,6 @@ class Monite(Dialect):
     open_share = ("open", "overdue", "open")
     closed_share = ("paid", "cancelled", "partially_paid", "draft", "written_off", "issuing")
 
-    # -- authentication -----------------------------------------------------------
-
-    @route("POST", r"/auth/token", "token", auth=False)
-    def token(self, call: Call) -> Response:
-        """Obtain an access token: JSON, nothing beside the documented properties."""
-        body = _json_object(call.request.body)
-        refusal = self._version_fault(call) or _token_fault(body)
-        if refusal:
-            return refusal
-        if call.account is None or call.account.credentials["client_secret"] != body.get(
-            "client_secret"
-        ):
-            return _error(401, "Invalid client credentials")
-        token = f"made-up-monite-token-{call.trace}"
-        call.account.tokens[token] = time.time() + self.switches.monite_token_life
-        life = int(self.switches.monite_token_life)
-        return json_response(
-            200, {"access_token": token, "expires_in": life, "token_type": "Bearer"}
-        )
-
-    @route("POST", r"/auth/revoke", "token", auth=False)
-    def revoke(self, call: Call) -> Response:
-        """Revoke a token."""
-        body = _json_object(call.request.body)
-        if call.account is None or call.account.credentials["client_secret"] != body.get(
-            "client_secret"
-        ):
-            return _error(401, "Invalid client credentials")
-        call.account.tokens.pop(str(body.get("token")), None)
-        return json_response(200, {"message": "Token revoked"})
-
-    def account_of(self, call: Call) -> Account | None:
-        """By the client id in a token request, else by the bearer token (and its entity)."""
-        if call.route and not call.route.needs_auth:
-            client_id = _json_object(call.request.body).get("client_id")
-            return self.world.with_credential(self.code, "client_id", str(client_id))
-        issued_to = self.world.with_token(self.code, bearer(call.request) or "")
-        return self._account_of_entity(call, issued_to) or issued_to
-
-    def _account_of_entity(self, call: Call, issued_to: Account | None) -> Account | None:
-        """A partner's token serves all entities of that partner."""
-        entity = call.request.headers.get("x-monite-entity-id")
-        for account in self.world.of_provider(self.code):
-            client = issued_to.credentials["client_id"] if issued_to else None
-            wanted = {"client_id": client, "entity_id": entity}
-            if wanted.items() <= account.credentials.items():
-                return account
-        return None
-
-    def authenticate(self, call: Call) -> Response | None:
-        """The version header comes first: without it 400, not 401."""
-        refusal = self._version_fault(call)
-        if refusal:
-            return refusal
-        token = bearer(call.request) or ""
-        issued_to = self.world.with_token(self.code, token)
-        if issued_to is None or issued_to.tokens[token] <= time.time():
-            return self.problem(call, 401)
-        return None
-
-    def precheck(self, call: Call) -> Response | None:
-        """The entity header: missing 400 or 422, another's 404."""
-        entity = call.request.headers.get("x-monite-entity-id")
-        if entity is None:
-            message = "x-monite-entity-id is required"
-            if self.switches.monite_missing_entity == 400:
-                return _error(400, message)
-            return _unprocessable(["header", "x-monite-entity-id"], message)
-        return None if call.owner.credentials["entity_id"] == entity else self.problem(call, 404)
-
-    @staticmethod
-    def _version_fault(call: Call) -> Response | None:
-        version = call.request.headers.get("x-monite-version")
-        if version in VERSIONS:
-            return None
-        kind = "invalid_api_version" if version else "missing_api_version"
-        message = "Header x-monite-version is missing or names no version"
-        return json_response(400, {"error": {"type": kind, "message": message}})
-
     # -- operations ---------------------------------------------------------------
 
     @route("POST", ID + "/cancel", "cancel")
@@ -161,7 +72,7 @@ class Monite(Dialect):
             return found
         refusal = self._cancel_refusal(found)
         if refusal:
-            return _error(refusal, f"Action cancel not allowed for status {found.status}")
+            return error_answer(refusal, f"Action cancel not allowed for status {found.status}")
         call.cancels.append(found)
         return Response(204)
 
@@ -189,7 +100,7 @@ class Monite(Dialect):
         if isinstance(found, Response):
             return found
         if found.status != "draft":
-            return _error(409, "Only drafts can be deleted")
+            return error_answer(409, "Only drafts can be deleted")
         call.effects.append(lambda: call.owner.remove(found.id))
         return Response(204)
 
@@ -201,7 +112,7 @@ class Monite(Dialect):
     @route("POST", r"/receivables/search", "list")
     def search(self, call: Call) -> Response:
         """The same filters as a JSON body."""
-        return self._page(call, _as_query(_json_object(call.request.body)))
+        return self._page(call, _as_query(json_object(call.request.body)))
 
     @route("GET", ID + "/history")
     def history(self, call: Call) -> Response:
@@ -233,20 +144,20 @@ class Monite(Dialect):
 
     def _receivable(self, call: Call) -> Invoice | Response:
         if not _is_uuid(call.params["id"]):
-            return _unprocessable(["path", "receivable_id"], "value is not a valid uuid")
+            return unprocessable(["path", "receivable_id"], "value is not a valid uuid")
         return call.owner.invoices.get(call.params["id"]) or self.problem(call, 404)
 
     def _page(self, call: Call, query: dict[str, list[str]]) -> Response:
         limit = query.get("limit", [str(min(100, self.switches.monite_max_limit))])[0]
         if not limit.isdecimal():
-            return _unprocessable(["query", "limit"], "value is not a valid integer")
+            return unprocessable(["query", "limit"], "value is not a valid integer")
         if not 1 <= int(limit) <= self.switches.monite_max_limit:
             return self.problem(call, 416)
         try:
             start, query = _continued(query)
             rows = documents.select(call.owner, query)
         except ValueError as error:
-            return _unprocessable(["query"], str(error))
+            return unprocessable(["query"], str(error))
         return self._rows(call, rows, start, int(limit), query)
 
     def _rows(
@@ -270,15 +181,6 @@ class Monite(Dialect):
     def one(self, call: Call, invoice: Invoice) -> Response:
         """One receivable."""
         return json_response(200, documents.receivable(invoice))
-
-    def problem(self, call: Call, status: int) -> Response:
-        """The error object; 422 names the place instead."""
-        if status == 422:
-            return _unprocessable(["path", "receivable_id"], "value is not valid")
-        response = _error(status, MESSAGES.get(status, "Internal server error"))
-        if status == 429 and call.account and call.account.limit:
-            response.headers["Retry-After"] = str(max(1, round(call.account.limit.reset)))
-        return response
 
     def finish(self, call: Call, response: Response) -> None:
         """The headers the guide on HTTP headers and the one on rate limiting list."""
@@ -349,33 +251,6 @@ def _agree_on_due_date(invoice: Invoice) -> None:
         invoice.due_on = today - timedelta(days=3)
     elif invoice.status == "issued" and late:
         invoice.due_on = today + timedelta(days=14)
-
-
-def _token_fault(body: dict[str, Any]) -> Response | None:
-    allowed = TOKEN_FIELDS.get(str(body.get("grant_type")))
-    if allowed is None:
-        return _unprocessable(["body", "grant_type"], "unexpected value")
-    for name in sorted(set(body) - allowed):
-        return _unprocessable(["body", name], "extra fields not permitted")
-    for name in sorted(allowed - set(body)):
-        return _unprocessable(["body", name], "field required")
-    return None
-
-
-def _error(status: int, message: str) -> Response:
-    return json_response(status, {"error": {"message": message}})
-
-
-def _unprocessable(where: list[str], message: str) -> Response:
-    return json_response(422, {"detail": [{"loc": where, "msg": message, "type": "value_error"}]})
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body or b"{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _is_uuid(text: str) -> bool:

@@ -212,6 +212,9 @@ class PayPal(Dialect):
         statuses = wanted.get("status", [])
         if not isinstance(statuses, list) or len(statuses) > 5:
             return self._invalid(call, "INVALID_ARRAY_MAX_ITEMS", "/status", "body")
+        for name, value in wanted.items():
+            if name.endswith("_range") and not isinstance(value, dict):
+                return self._invalid(call, "INVALID_PARAMETER_SYNTAX", f"/{name}", "body")
         rows = [row for row in call.owner.listed() if documents.found(row, wanted)]
         return self._page(call, rows)
 

@@ -101,7 +101,7 @@ class Teos(Dialect):
         variant = self.switches.teos_cancel_answer
         if variant == "empty":
             return Response(202)
-        shown = transaction.as_dict(number=self.switches.teos_state == "number")
+        shown = transaction.as_dict(self.switches.teos_state)
         if call.fault and call.fault.name == "teos_no_id":
             shown = {name: value for name, value in shown.items() if name != "Id"}
         return json_response(int(variant), shown)
@@ -178,7 +178,7 @@ class Teos(Dialect):
         found = made.get(call.params["transaction"])
         if found is None:
             return self.problem(call, 404)
-        return json_response(200, found.as_dict(number=self.switches.teos_state == "number"))
+        return json_response(200, found.as_dict(self.switches.teos_state))
 
     @route("GET", VERSION + r"/Assets\((?P<asset>[^)/]+)\)")
     def asset(self, call: Call) -> Response:

@@ -115,15 +115,15 @@ class Transaction:
         self.state = state
         self.ended = stamp(utc_now())
 
-    def as_dict(self, *, number: bool) -> dict[str, Any]:
-        """The transaction object, its state by name or by number."""
+    def as_dict(self, spelling: str) -> dict[str, Any]:
+        """The transaction object, its state by name, by number or by a word nobody knows."""
         confirmed = self.ended if self.state == "Confirmed" else NEVER
         revoked = {f"On{state}": NEVER for state in NUMBERS if state.startswith("Revoked")}
         if f"On{self.state}" in revoked:
             revoked[f"On{self.state}"] = self.ended
         return {
             "Id": self.id,
-            "State": NUMBERS[self.state] if number else self.state,
+            "State": {"name": self.state, "number": NUMBERS[self.state]}.get(spelling, "Moot"),
             "BlockchainTransactionId": None,
             "CorrelationId": self.id,
             "Type": "ActivateAsset",

@@ -120,7 +120,7 @@ def _text(word: str) -> Q:
 
 def _has_many_hits(phrase: str) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM ({_MATCH} LIMIT {MANY_HITS + 1})", [phrase])
+        cursor.execute(f"SELECT count(*) FROM ({_MATCH} LIMIT %s)", [phrase, MANY_HITS + 1])  # noqa: S608
         return bool(cursor.fetchone()[0] > MANY_HITS)
 
 

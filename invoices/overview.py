@@ -1,0 +1,202 @@
+"""The front page's facts, in the shape that templates/admin/index.html lists."""
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Count, Min, Q
+from django.db.models.functions import Now
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.timesince import timesince
+
+from invoices.models import CancellationAttempt, CancellationBatch, HistoryEvent, Invoice
+from invoices.models.attempt import WORKING, State
+from invoices.progress import (
+    RUNNING,
+    counts_for_bar,
+    counts_of,
+    worker_is_alive,
+    worker_seen_at,
+)
+from providers.adapters import ADAPTERS
+from providers.models import ProviderAccount
+
+DAYS = 30
+MOST_BATCHES = 8
+ENDS = (
+    State.CANCELLED,
+    State.ALREADY_CANCELLED,
+    State.REFUSED,
+    State.SKIPPED,
+    State.FAILED,
+    State.WITHDRAWN,
+    State.NEEDS_REVIEW,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One figure."""
+
+    label: str
+    value: str
+    note: str
+    tone: str
+    href: str
+
+
+def overview(user: User) -> dict[str, Any]:
+    """What this person sees on the front page."""
+    if not user.has_perm("invoices.view_invoice"):
+        return {}
+    return {
+        "tiles": [asdict(tile) for tile in (_open(), _due(), _cancelled_today(), _needs_review())],
+        "approvals": [],
+        "batches": running_batches(),
+        "poll_url": reverse("admin:invoices_cancellationbatch_running"),
+        "outcomes": _outcomes(),
+        "accounts": [_health(user, one) for one in ProviderAccount.objects.all()],
+        "worker": _worker(),
+    }
+
+
+def running_batches() -> list[dict[str, Any]]:
+    """The newest batches in which something may still happen."""
+    batches = list(
+        CancellationBatch.objects.filter(state__in=RUNNING).select_related("requested_by")[
+            :MOST_BATCHES
+        ]
+    )
+    found = counts_of([one.pk for one in batches])
+    return [_running(one, found.get(one.pk, {})) for one in batches]
+
+
+def _running(batch: CancellationBatch, found: dict[State, int]) -> dict[str, Any]:
+    working = sum(found.get(state, 0) for state in WORKING)
+    total = sum(found.values())
+    return {
+        "title": str(batch),
+        "href": reverse("admin:invoices_cancellationbatch_change", args=[batch.pk]),
+        "state": batch.state,
+        "state_word": batch.get_state_display(),
+        "counts": counts_for_bar(found),
+        "done": f"{total - working:,}",
+        "total": f"{total:,}",
+        "note": f"{batch.get_reason_display()} · asked by {batch.requested_by.get_username()}",
+    }
+
+
+def _open() -> Tile:
+    count = Invoice.objects.filter(status=Invoice.Status.OPEN).count()
+    accounts = ProviderAccount.objects.count()
+    note = "at 1 provider account" if accounts == 1 else f"at {accounts} provider accounts"
+    return Tile("Open invoices", f"{count:,}", note, "quiet", _invoices("status=open"))
+
+
+def _due() -> Tile:
+    due = CancellationAttempt.objects.filter(due_at__lte=Now())
+    figures = due.aggregate(count=Count("pk"), oldest=Min("due_at"))
+    note = f"longest due for {timesince(figures['oldest'])}" if figures["oldest"] else "all done"
+    href = _invoices("attempt=working")
+    return Tile("Work due", f"{figures['count']:,}", note, "run", href)
+
+
+def _cancelled_today() -> Tile:
+    """Over the batches that were not over yet this morning: an index range, not the table."""
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    recent = CancellationBatch.objects.filter(
+        Q(finished_at=None) | Q(finished_at__gte=midnight), confirmed_at__isnull=False
+    )
+    done = CancellationAttempt.objects.filter(
+        batch__in=recent.values("pk"), state=State.CANCELLED, finished_at__gte=midnight
+    )
+    figures = done.aggregate(count=Count("pk"), verified=Count("verified_at"))
+    pending = figures["count"] - figures["verified"]
+    note = f"{pending:,} still to be verified" if pending else "confirmed by the providers"
+    return Tile(
+        "Cancelled today", f"{figures['count']:,}", note, "ok", _invoices("status=cancelled")
+    )
+
+
+def _needs_review() -> Tile:
+    waiting = CancellationAttempt.objects.filter(state=State.NEEDS_REVIEW)
+    count = waiting.count()
+    href = _invoices(f"attempt={State.NEEDS_REVIEW}")
+    if not count:
+        return Tile("Needs review", "0", "nothing waits for a person", "quiet", href)
+    moved = HistoryEvent.objects.filter(
+        attempt__in=waiting.order_by("pk").values("pk")[:1], to_state=State.NEEDS_REVIEW
+    )
+    since = moved.aggregate(since=Min("at"))["since"]
+    note = f"oldest for {timesince(since)}" if since else "decide each by hand"
+    return Tile("Needs review", f"{count:,}", note, "bad", href)
+
+
+def _outcomes() -> dict[str, Any]:
+    """By provider, over the batches confirmed in the last thirty days."""
+    recent = CancellationBatch.objects.filter(confirmed_at__gte=Now() - timedelta(days=DAYS))
+    rows = (
+        CancellationAttempt.objects.filter(batch__in=recent.values("pk"), state__in=ENDS)
+        .order_by()
+        .values_list("account__provider", "state")
+        .annotate(count=Count("pk"))
+    )
+    found: dict[str, dict[State, int]] = {}
+    for provider, state, count in rows:
+        found.setdefault(provider, {})[State(state)] = count
+    return {
+        "states": [str(state.label) for state in ENDS],
+        "rows": [
+            {
+                "label": adapter.label,
+                "counts": counts_for_bar(found[code]),
+                "cells": [f"{found[code].get(state, 0):,}" for state in ENDS],
+            }
+            for code, adapter in ADAPTERS.items()
+            if code in found
+        ],
+    }
+
+
+def _health(user: User, account: ProviderAccount) -> dict[str, Any]:
+    tone, word, note = "ok", "Good", ""
+    if account.last_error and account.last_error_at:
+        note = f"{account.last_error} ({_clock(account.last_error_at)})"
+    if account.is_paused:
+        tone, word, note = "bad", "Paused", account.pause_reason or note
+    elif account.resting_until and account.resting_until > timezone.now():
+        tone, word = "wait", f"Resting until {_clock(account.resting_until)}"
+    return {
+        "label": account.name,
+        "href": _account_url(user, account),
+        "tone": tone,
+        "word": word,
+        "rate": f"{account.rate_per_second:g}/s",
+        "note": note,
+    }
+
+
+def _worker() -> dict[str, Any]:
+    seen = worker_seen_at()
+    note = f"A worker was last seen at {_clock(seen)}." if seen else "None was ever seen."
+    return {"alive": worker_is_alive(), "note": note}
+
+
+def _clock(moment: Any) -> str:
+    return date_format(timezone.localtime(moment), "j M H:i:s T")
+
+
+def _invoices(query: str) -> str:
+    return f"{reverse('admin:invoices_invoice_changelist')}?{query}"
+
+
+def _account_url(user: User, account: ProviderAccount) -> str:
+    if not user.has_perm("providers.view_provideraccount"):
+        return ""
+    try:
+        return reverse("admin:providers_provideraccount_change", args=[account.pk])
+    except NoReverseMatch:
+        return ""

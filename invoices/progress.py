@@ -1,0 +1,241 @@
+"""How far a batch is: counts that add up, rate, time left, errors by kind, and who works."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Max, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from invoices.models import (
+    CancellationAttempt,
+    CancellationBatch,
+    Heartbeat,
+    HistoryEvent,
+    ProviderRequest,
+)
+from invoices.models.attempt import WORKING, State
+from invoices.reasons import reason
+
+SILENCE = timedelta(seconds=30)
+"""A worker that gave no sign of life for so long is taken to be gone."""
+RATE_WINDOW = timedelta(seconds=60)
+RATE_EVENTS = 400
+"""The rate is taken from at most so many of a batch's newest events: an index range."""
+
+ORDER = (
+    State.NEEDS_REVIEW,
+    State.UNKNOWN,
+    State.FAILED,
+    State.REFUSED,
+    State.SKIPPED,
+    State.SENDING,
+    State.CLAIMED,
+    State.ACCEPTED,
+    State.QUEUED,
+    State.WITHDRAWN,
+    State.CANCELLED,
+    State.ALREADY_CANCELLED,
+    State.DRAFT,
+    State.INELIGIBLE,
+)
+"""In which order rows are listed: first what a person should look at."""
+
+BAR_ORDER = (
+    State.CANCELLED,
+    State.ALREADY_CANCELLED,
+    State.ACCEPTED,
+    State.SENDING,
+    State.CLAIMED,
+    State.QUEUED,
+    State.DRAFT,
+    State.UNKNOWN,
+    State.NEEDS_REVIEW,
+    State.FAILED,
+    State.REFUSED,
+    State.SKIPPED,
+    State.WITHDRAWN,
+    State.INELIGIBLE,
+)
+TROUBLE = (
+    State.NEEDS_REVIEW,
+    State.UNKNOWN,
+    State.FAILED,
+    State.REFUSED,
+    State.SKIPPED,
+    State.WITHDRAWN,
+    State.INELIGIBLE,
+)
+BatchState = CancellationBatch.State
+RUNNING = (BatchState.RUNNING, BatchState.PAUSED, BatchState.STOPPING)
+"""States of a batch in which something may still happen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How many attempts of a batch are in one state."""
+
+    state: State
+    count: int
+
+    @property
+    def word(self) -> str:
+        """As it reads in a sentence."""
+        return str(self.state.label).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Attempts of a batch that share a state and a code."""
+
+    state: State
+    code: str
+    count: int
+
+    @property
+    def sentence(self) -> str:
+        """Why, for people."""
+        return reason(self.state, self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A batch at one moment. `rate` is per second; `seconds_left` None: there is no telling."""
+
+    selected: int
+    outcomes: tuple[Outcome, ...]
+    unverified: int
+    rate: float
+    seconds_left: int | None
+    is_final: bool
+
+    @property
+    def working(self) -> int:
+        """How many are still to be brought to an end."""
+        return sum(one.count for one in self.outcomes if one.state in WORKING)
+
+    @property
+    def total(self) -> int:
+        """What the outcomes add up to: always the selection."""
+        return sum(one.count for one in self.outcomes)
+
+    @property
+    def done(self) -> int:
+        """How many need no more work."""
+        return self.total - self.working
+
+    @property
+    def counts(self) -> list[tuple[str, int, str]]:
+        """For the bar and its legend."""
+        return [(str(one.state), one.count, one.word) for one in self.outcomes]
+
+
+def progress(batch: CancellationBatch) -> Progress:
+    """Where a batch stands now."""
+    found = dict(counts_of([batch.pk]).get(batch.pk, {}))
+    outcomes = tuple(Outcome(state, found[state]) for state in BAR_ORDER if state in found)
+    cancelled = found.get(State.CANCELLED, 0)
+    unverified = 0
+    if cancelled:
+        unverified = batch.attempts.filter(state=State.CANCELLED, verified_at=None).count()
+    working = sum(found.get(state, 0) for state in WORKING)
+    rate = _rate(batch) if working and batch.state == BatchState.RUNNING else 0.0
+    return Progress(
+        selected=batch.selected_count,
+        outcomes=outcomes,
+        unverified=unverified,
+        rate=rate,
+        seconds_left=round(working / rate) if rate else None,
+        is_final=batch.state not in RUNNING and not working and not unverified,
+    )
+
+
+def counts_of(batch_ids: list[int]) -> dict[int, dict[State, int]]:
+    """Attempts by state for each of these batches, by one query over an index."""
+    rows = (
+        CancellationAttempt.objects.filter(batch__in=batch_ids)
+        .order_by()
+        .values_list("batch_id", "state")
+        .annotate(count=Count("pk"))
+    )
+    found: dict[int, dict[State, int]] = {}
+    for batch_id, state, count in rows:
+        found.setdefault(batch_id, {})[State(state)] = count
+    return found
+
+
+def counts_for_bar(found: dict[State, int]) -> list[tuple[str, int, str]]:
+    """(state, count, word) in the bar's order."""
+    return [
+        (str(state), found[state], str(state.label).lower())
+        for state in BAR_ORDER
+        if found.get(state)
+    ]
+
+
+def troubles(batch: CancellationBatch) -> list[Trouble]:
+    """What did not go as wished, the most frequent first within what matters most."""
+    rows = (
+        batch.attempts.filter(state__in=TROUBLE)
+        .order_by()
+        .values_list("state", "code")
+        .annotate(count=Count("pk"))
+    )
+    found = [Trouble(State(state), code, count) for state, code, count in rows]
+    return sorted(found, key=lambda one: (TROUBLE.index(one.state), -one.count, one.code))
+
+
+def rows_of(
+    batch: CancellationBatch, *, state: str, code: str | None, start: int, length: int
+) -> tuple[list[CancellationAttempt], int]:
+    """Some of a batch's attempts, those to look at first, and how many there are.
+
+    `state` "" means all, `code` None any. Goes state by state along an index: sorting a hundred
+    thousand rows for one page would not.
+    """
+    attempts = batch.attempts.select_related("invoice", "account").order_by("pk")
+    if code is not None:
+        attempts = attempts.filter(code=code)
+    counts = attempts.order_by().values_list("state").annotate(count=Count("pk"))
+    found = {State(name): count for name, count in counts if not state or name == state}
+    rows: list[CancellationAttempt] = []
+    skip = start
+    for one in ORDER:
+        here = found.get(one, 0)
+        if skip < here and len(rows) < length:
+            rows += attempts.filter(state=one)[skip : skip + length - len(rows)]
+        skip = max(0, skip - here)
+    return rows, sum(found.values())
+
+
+def worker_is_alive() -> bool:
+    """Whether anybody works: a sign of life through the queue, or a call to a provider.
+
+    The sign waits its turn behind drains, so under load the calls are the better proof.
+    """
+    lately = Now() - SILENCE
+    if Heartbeat.objects.filter(seen_at__gte=lately).exists():
+        return True
+    newest = ProviderRequest.objects.order_by("-pk").values("pk")[:1]
+    own = ~Q(purpose=ProviderRequest.Purpose.CHECK)
+    return bool(ProviderRequest.objects.filter(own, pk__in=newest, created_at__gte=lately).exists())
+
+
+def worker_seen_at() -> datetime | None:
+    """When the queue last gave a sign of life; None: never."""
+    seen: datetime | None = Heartbeat.objects.aggregate(seen=Max("seen_at"))["seen"]
+    return seen
+
+
+def _rate(batch: CancellationBatch) -> float:
+    """Attempts brought to an end per second, over the last minute or less."""
+    ended = [state for state in State if state not in (*WORKING, State.DRAFT)]
+    newest = HistoryEvent.objects.filter(batch=batch).order_by("-pk")[:RATE_EVENTS]
+    events = list(newest.values_list("at", "to_state"))
+    now = timezone.now()
+    recent = [at for at, to in events if to in ended and now - at <= RATE_WINDOW]
+    if not recent:
+        return 0.0
+    since = max(events[-1][0], now - RATE_WINDOW, batch.confirmed_at or now - RATE_WINDOW)
+    seconds: float = (now - since).total_seconds()
+    return len(recent) / max(1.0, seconds)

@@ -76,7 +76,7 @@ def request(
 
 def under_way(account: ProviderAccount) -> SyncRun | None:
     """The import of all invoices that is waiting or running, if any."""
-    runs = SyncRun.objects.filter(account=account, external_ids=None, since=None)
+    runs = SyncRun.objects.filter(account=account, external_ids__isnull=True, since=None)
     return runs.filter(state__in=(State.WAITING, State.RUNNING)).first()
 
 

@@ -1,0 +1,104 @@
+"""Imports: the list of runs, and the progress of one without loading the page again."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.safestring import SafeString
+
+from invoices.admin.filters import AccountFilter, ChoiceFilter
+from invoices.admin.readonly import ReadOnlyAdmin, cell
+from invoices.models import SyncRun
+from invoices.progress import worker_is_alive
+
+State = SyncRun.State
+
+
+class StateFilter(ChoiceFilter):
+    """By how far it is."""
+
+    title = "state"
+    parameter_name = "state"
+    options = [(str(value), str(label)) for value, label in State.choices]
+
+
+@admin.register(SyncRun)
+class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
+    """What was read from where, when, by whom, and what came of it."""
+
+    list_display = (
+        "title",
+        "account",
+        "state_badge",
+        "created",
+        "updated",
+        "unchanged",
+        "failed",
+        "requested_by",
+        "requested_at",
+        "finished_at",
+    )
+    list_filter = (AccountFilter, StateFilter)
+    filter_parameters = ("account", "state")
+    page_template = "invoices/import.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SyncRun]:
+        """With who and where, by one query."""
+        rows = super().get_queryset(request).select_related("account", "requested_by")
+        # May be ten thousand ids; only their number is shown, on the page of one run.
+        return rows.defer("external_ids")
+
+    @admin.display(description="Import")
+    def title(self, run: SyncRun) -> str:
+        """Its number."""
+        return str(run)
+
+    @admin.display(description="State")
+    def state_badge(self, run: SyncRun) -> SafeString:
+        """Colour, shape and word."""
+        return cell("import_state", run=run)
+
+    def get_urls(self) -> list[URLPattern]:
+        """The part of the page that changes has an address of its own."""
+        view = self.admin_site.admin_view(self.progress_part)
+        name = "invoices_syncrun_progress"
+        return [path("<int:pk>/progress/", view, name=name), *super().get_urls()]
+
+    def page_facts(self, request: HttpRequest, row: SyncRun) -> dict[str, Any]:
+        """The page of one run."""
+        return {**_facts(row), "poll_url": self.url("progress", row.pk)}
+
+    def progress_part(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The inside of the progress card, for poll.js."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        run = self.get_object(request, str(pk))
+        if run is None:
+            raise Http404
+        facts = _facts(run)
+        part = TemplateResponse(request, "invoices/import_progress.html", facts)
+        if facts["ended"]:
+            part["X-Poll"] = "done"
+        return part
+
+
+def _facts(run: SyncRun) -> dict[str, Any]:
+    ended = run.state in (State.FINISHED, State.FAILED)
+    counts = [
+        ("finished", run.created, "created"),
+        ("running", run.updated, "updated"),
+        ("unchanged", run.unchanged, "unchanged"),
+        ("failed", run.failed, "failed"),
+    ]
+    return {
+        "run": run,
+        "ended": ended,
+        "counts": counts,
+        "read": run.created + run.updated + run.unchanged + run.failed,
+        "named": len(run.external_ids) if run.external_ids is not None else None,
+        "no_worker": run.state == State.WAITING and not worker_is_alive(),
+    }

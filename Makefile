@@ -38,8 +38,8 @@ lint: .venv/.test ## Style, types, direction of imports, missing migrations
 	@$(MANAGE) makemigrations --check --dry-run
 	@$(MANAGE) check --fail-level WARNING
 
-bench: ## Measure throughput
-	@echo "nothing to measure yet"
+bench: .venv/.test ## Measure throughput against a baseline that runs beside it
+	@$(BIN)/python -m tests.bench
 
 coverage: .venv/.test ## Which lines the suite does not reach (SQLite)
 	@$(BIN)/python -m tests.run --only sqlite --cov --cov-report=term

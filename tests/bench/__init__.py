@@ -1,0 +1,1 @@
+"""Measurements. Each figure is a ratio to a baseline that runs beside it."""

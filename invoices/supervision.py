@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO
 
 PR_SET_PDEATHSIG = 1
+# Loaded here, not between fork and exec.
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 LOOK_SECONDS = 0.05
 
 
@@ -90,7 +92,7 @@ def _start(
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
             start_new_session=True,
-            preexec_fn=lambda: _end_with(ours),  # noqa: PLW1509 - we have no threads
+            preexec_fn=lambda: _end_with(ours),  # noqa: PLW1509 - two system calls
         )
     finally:
         if output:
@@ -99,8 +101,8 @@ def _start(
 
 def _end_with(parent: int) -> None:
     """In the child: be asked to stop when the parent dies, were it by SIGKILL. Linux only."""
-    if sys.platform != "linux":
+    if LIBC is None:
         return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os._exit(1)

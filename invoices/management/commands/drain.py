@@ -67,7 +67,9 @@ class Command(BaseCommand):
 
     def _report(self, account: ProviderAccount, last: int, seconds: float) -> None:
         done = _ended_since(account, last)
-        self.stdout.write(f"{account}: {_in_words(done) or 'nothing to do'}, in {seconds:.1f} s")
+        self.stdout.write(
+            f"{account}: {_in_words(done) or 'nothing came to its end'}, in {seconds:.1f} s"
+        )
         left = dict(_left(account).values_list("state").annotate(Count("pk")).order_by())
         if left:
             self.stdout.write(f"still to do: {_in_words(left)}{self._next(account)}")

@@ -19,7 +19,7 @@ from invoices.models.attempt import CancellationAttempt
 from invoices.pacing import Rate
 from providers.adapters.base import Adapter, CancelAnswer, CheckResult, Found
 from providers.errors import NotSent, OutcomeUnknown, ProviderError
-from providers.http import Exchange, OutgoingRequest
+from providers.exchange import Exchange, OutgoingRequest
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from invoices.settling import Settling
 from providers.adapters.base import Adapter, Found
 from providers.credentials import UnreadableCredentials
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, TryLater
-from providers.http import Exchange
+from providers.exchange import Exchange
 from providers.models import ProviderAccount
 
 log = logging.getLogger(__name__)

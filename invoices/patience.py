@@ -12,7 +12,8 @@ from django.db.models.functions import Now
 from invoices.models.sync import SyncRun
 from invoices.recorder import DirectRecorder
 from providers.errors import NotSent, OutcomeUnknown
-from providers.http import Answer, Client, OutgoingRequest
+from providers.exchange import Answer, OutgoingRequest
+from providers.http import Client
 from providers.models import ProviderAccount
 
 BEAT_SECONDS = 5.0

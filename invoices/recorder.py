@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from invoices.models.evidence import CallSubject, ProviderRequest, ProviderResponse, pack_headers
-from providers.http import Exchange, OutgoingRequest, parse
+from providers.exchange import Exchange, OutgoingRequest, parse
 from providers.models import ProviderAccount
 
 CORRELATION_HEADERS = ("paypal-debug-id", "v-c-correlation-id", "x-request-id")

@@ -35,7 +35,7 @@ from providers.errors import (
     ProviderError,
     TryLater,
 )
-from providers.http import Exchange
+from providers.exchange import Exchange
 from providers.models import ProviderAccount
 
 IN_HAND = (State.CLAIMED, State.SENDING)

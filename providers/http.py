@@ -12,17 +12,14 @@ What this file promises to whoever sends a request through it:
 """
 
 import http.client
-import json
 import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -32,8 +29,18 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from providers.errors import NotSent, OutcomeUnknown
+from providers.exchange import (
+    Answer,
+    Exchange,
+    Headers,
+    OutgoingRequest,
+    Recorder,
+    Signer,
+    Wire,
+)
 from providers.identity import uuid7
 from providers.redaction import Redactor
+from providers.transmission import DEADLINE_PASSED, Transmission, Watchdog, in_flight
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
@@ -42,119 +49,6 @@ LARGEST_RAW = 1024 * 1024
 LARGEST_INFLATED = 4 * 1024 * 1024
 IDLE_SECONDS = 4.0
 """A kept-alive connection idle for longer is not reused: a stale one looks like a lost answer."""
-
-Headers = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OutgoingRequest:
-    """A request as it is about to leave, with everything secret masked."""
-
-    id: UUID
-    purpose: str
-    method: str
-    url: str
-    headers: Headers
-    body: bytes
-    references: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """How a request ended. `sent` is False only when provably no byte left this machine.
-
-    `status` is None when no status line was read; `complete` says that the whole answer was.
-    `fault` is empty after a complete answer, else our word for what went wrong.
-    """
-
-    request_id: UUID
-    sent: bool
-    status: int | None
-    headers: Headers
-    body: bytes
-    complete: bool
-    fault: str
-    detail: str
-    duration_ms: int
-
-
-class Recorder(Protocol):
-    """Who sends keeps the record."""
-
-    def before(self, request: OutgoingRequest) -> None:
-        """Store the request durably, then return. Raise `NotSent` to forbid it."""
-
-    def gate(self) -> None:
-        """Called at the first byte, must not block. Raise `NotSent` when permission has lapsed."""
-
-    def after(self, exchange: Exchange) -> None:
-        """Take note of how it ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """What a signature covers: exactly what will be on the wire."""
-
-    method: str
-    host: str
-    target: str
-    body: bytes
-
-
-Signer = Callable[[Wire], Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete answer, unmasked: for the adapter's eyes only."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """The body as JSON, or None when it is anything else. See `parse`."""
-        return parse(self.body)
-
-    def object(self) -> dict[str, Any]:
-        """The body as a JSON object; empty when it is anything else."""
-        found = parse(self.body)
-        return found if isinstance(found, dict) else {}
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds to wait by the Retry-After header (seconds or HTTP date), within [1 s, 1 h]."""
-        return retry_after_seconds(self.headers.get("retry-after", ""))
-
-
-def parse(body: bytes) -> Any:
-    """JSON that survives everything: None for what is not JSON, or not unambiguous.
-
-    Fractions stay text, so that no amount ever passes through a float. Duplicate keys, NaN and
-    numbers of thousands of digits are not unambiguous.
-    """
-    try:
-        return json.loads(
-            body.decode("utf-8"),
-            parse_float=str,
-            parse_constant=_no_constant,
-            object_pairs_hook=_distinct,
-        )
-    except (ValueError, RecursionError):
-        return None
-
-
-def retry_after_seconds(value: str, now: float | None = None) -> float | None:
-    """Seconds by a Retry-After header, clamped to [1, 3600]; None when it says nothing."""
-    try:
-        seconds = float(int(value))
-    except (ValueError, OverflowError):
-        try:
-            moment = parsedate_to_datetime(value).timestamp()
-        except (ValueError, TypeError, OverflowError):
-            return None
-        seconds = moment - (time.time() if now is None else now)
-    return min(3600.0, max(1.0, seconds))
 
 
 class Client:
@@ -173,7 +67,7 @@ class Client:
         self._recorder = recorder
         self._total_seconds = total_seconds
         self._threads = threading.local()
-        self._watchdog = _Watchdog()
+        self._watchdog = Watchdog()
         self._sessions: list[requests.Session] = []
 
     def send(
@@ -252,10 +146,10 @@ class Client:
         return prepared
 
     def _exchange(self, prepared: requests.PreparedRequest, request_id: UUID) -> Answer:
-        attempt = _Transmission(self._recorder.gate, time.monotonic() + self._total_seconds)
+        attempt = Transmission(self._recorder.gate, time.monotonic() + self._total_seconds)
         heard = _Heard()
         fault, detail, started = "", "", time.monotonic()
-        _in_flight.now = attempt
+        in_flight.now = attempt
         self._watchdog.watch(attempt)
         try:
             self._talk(prepared, attempt, heard)
@@ -268,7 +162,7 @@ class Client:
         finally:
             self._watchdog.forget(attempt)
             attempt.end()
-            _in_flight.now = None
+            in_flight.now = None
         exchange = Exchange(
             request_id=request_id,
             sent=attempt.first_byte,
@@ -289,7 +183,7 @@ class Client:
         return Answer(heard.status, headers, bytes(heard.body))
 
     def _talk(
-        self, prepared: requests.PreparedRequest, attempt: "_Transmission", heard: "_Heard"
+        self, prepared: requests.PreparedRequest, attempt: "Transmission", heard: "_Heard"
     ) -> None:
         """Send and read all of the answer; `heard` keeps what came before a fault."""
         response = self._session().send(
@@ -346,92 +240,6 @@ class _Heard:
     body: bytearray = field(default_factory=bytearray)
 
 
-class _Transmission:
-    """One request on its way: when it must end, and whether its first byte has left."""
-
-    def __init__(self, gate: Callable[[], None], deadline: float) -> None:
-        self._gate = gate
-        self.deadline = deadline
-        self.first_byte = False
-        self.expired = False
-        self.sock: socket.socket | None = None
-        self._spare: socket.socket | None = None
-
-    def connected(self, sock: socket.socket) -> None:
-        """Called with each bare connection. TLS takes its descriptor away, hence a copy."""
-        self._drop_spare()
-        self._spare = sock.dup()
-
-    def about_to_write(self, sock: socket.socket) -> None:
-        """Called with the connected socket just before each write."""
-        self.sock = sock
-        if self.first_byte:
-            return
-        if time.monotonic() >= self.deadline:
-            raise NotSent("deadline_passed", _SENTENCES["deadline_passed"])
-        self._gate()
-        self.first_byte = True
-
-    def expire(self) -> None:
-        """Shut the socket under whoever is waiting on it."""
-        self.expired = True
-        for sock in (self.sock, self._spare):
-            if sock is not None:
-                with suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-
-    def end(self) -> None:
-        """Nothing is waiting any more."""
-        self._drop_spare()
-
-    def _drop_spare(self) -> None:
-        if self._spare is not None:
-            self._spare.close()
-            self._spare = None
-
-
-class _Watchdog:
-    """One thread that shuts the sockets of exchanges that are past their deadline."""
-
-    TICK_SECONDS = 0.1
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._watched: set[_Transmission] = set()
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def watch(self, attempt: _Transmission) -> None:
-        with self._lock:
-            self._watched.add(attempt)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, daemon=True, name="watchdog")
-                self._thread.start()
-
-    def forget(self, attempt: _Transmission) -> None:
-        with self._lock:
-            self._watched.discard(attempt)
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(self.TICK_SECONDS):
-            now = time.monotonic()
-            # Under the lock: once `forget` returns, the socket may carry the next request.
-            with self._lock:
-                for attempt in self._watched:
-                    if now >= attempt.deadline:
-                        attempt.expire()
-
-
-class _InFlight(threading.local):
-    now: _Transmission | None = None
-
-
-_in_flight = _InFlight()
-
-
 class _Hooked:
     """What both kinds of connection share: every write passes `about_to_write` first."""
 
@@ -439,14 +247,14 @@ class _Hooked:
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-        if _in_flight.now is not None:
-            _in_flight.now.connected(sock)
+        if in_flight.now is not None:
+            in_flight.now.connected(sock)
         return sock
 
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
-        attempt = _in_flight.now
+        attempt = in_flight.now
         if attempt is None or self.sock is None:  # pragma: no cover - nobody else may send
             raise NotSent("unsent", "A request outside of the client was stopped.")
         attempt.about_to_write(self.sock)
@@ -521,7 +329,7 @@ _FAULTS = (
 )
 
 _SENTENCES = {
-    "deadline_passed": "Our own deadline passed before the first byte.",
+    "deadline_passed": DEADLINE_PASSED,
     "deadline": "The exchange was cut off at its deadline; it may have been carried out.",
     "dns": "The provider's host name could not be resolved.",
     "unreachable": "The provider could not be reached.",
@@ -534,7 +342,7 @@ _SENTENCES = {
 }
 
 
-def _fault_of(error: BaseException, attempt: _Transmission) -> str:
+def _fault_of(error: BaseException, attempt: Transmission) -> str:
     """Our word for a fault. What it proves is decided by the first byte, never by this word."""
     if attempt.expired:
         return "deadline" if attempt.first_byte else "deadline_passed"
@@ -573,14 +381,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         if isinstance(reason, BaseException) and reason not in seen:
             queue.append(reason)
     yield from seen
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found

@@ -14,7 +14,8 @@ from django.db.models.functions import Now
 from providers.adapters import ADAPTERS
 from providers.adapters.base import Adapter
 from providers.credentials import Credentials, seal, unseal
-from providers.http import Client, Recorder
+from providers.exchange import Recorder
+from providers.http import Client
 from providers.redaction import Redactor
 
 

@@ -24,7 +24,8 @@ from providers.errors import (
     Refused,
     TryLater,
 )
-from providers.http import Answer, Client
+from providers.exchange import Answer
+from providers.http import Client
 
 
 class Status(StrEnum):

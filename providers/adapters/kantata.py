@@ -29,7 +29,7 @@ from providers.adapters.base import (
     utc_text,
 )
 from providers.errors import OutcomeUnknown, ReadToDecide
-from providers.http import Answer
+from providers.exchange import Answer
 from providers.money import exponent_of, whole
 
 _INCLUDE = "recipient,workspaces"

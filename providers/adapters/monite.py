@@ -32,7 +32,7 @@ from providers.adapters.base import (
     unexpected,
 )
 from providers.errors import CredentialsRejected, NotSent, OutcomeUnknown, TryLater
-from providers.http import Answer
+from providers.exchange import Answer
 from providers.money import exponent_of, whole
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -36,7 +36,8 @@ from providers.adapters.base import (
     unexpected,
 )
 from providers.errors import CredentialsRejected, NotSent, OutcomeUnknown, Refused, TryLater
-from providers.http import Answer, Client
+from providers.exchange import Answer
+from providers.http import Client
 
 INVOICES = "/v2/invoicing/invoices"
 SEARCH = "/v2/invoicing/search-invoices"

@@ -33,7 +33,7 @@ from providers.adapters.base import (
     utc_text,
 )
 from providers.errors import NotSent, OutcomeUnknown, ReadToDecide, Refused, TryLater
-from providers.http import Answer, parse
+from providers.exchange import Answer, parse
 from providers.money import whole
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

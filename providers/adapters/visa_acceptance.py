@@ -40,7 +40,7 @@ from providers.adapters.base import (
     unexpected,
 )
 from providers.errors import CredentialsRejected, OutcomeUnknown
-from providers.http import Answer, Wire
+from providers.exchange import Answer, Wire
 
 INVOICES = "/invoicing/v2/invoices"
 PAGE_SIZE = 100

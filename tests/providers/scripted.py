@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from providers.adapters.base import Adapter
-from providers.http import Client, Exchange, OutgoingRequest
+from providers.exchange import Exchange, OutgoingRequest
+from providers.http import Client
 from providers.redaction import Redactor
 
 

@@ -23,7 +23,15 @@ from hypothesis import strategies as st
 
 from providers import http
 from providers.errors import NotSent, OutcomeUnknown
-from providers.http import Client, Exchange, OutgoingRequest, Wire, parse, retry_after_seconds
+from providers.exchange import (
+    Answer,
+    Exchange,
+    OutgoingRequest,
+    Wire,
+    parse,
+    retry_after_seconds,
+)
+from providers.http import Client
 from providers.redaction import Redactor
 from tests.providers.scripted import Kept
 
@@ -125,7 +133,7 @@ def client_of(
         client.close()
 
 
-def get(client: Client, path: str = "/v1/invoices") -> http.Answer:
+def get(client: Client, path: str = "/v1/invoices") -> Answer:
     return client.send("GET", path, purpose="fetch")
 
 

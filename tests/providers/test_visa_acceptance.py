@@ -25,7 +25,7 @@ from providers.errors import (
     Refused,
     TryLater,
 )
-from providers.http import Wire
+from providers.exchange import Wire
 from providers.sandbox import running
 from providers.sandbox.credentials import CREDENTIALS
 from providers.sandbox.running import SandboxServer

@@ -112,9 +112,9 @@ class AccountAdmin(ProviderAccountAdmin):
         return cell("account_error", account=account)
 
     @admin.display(description="Last import", ordering="imported_at")
-    def last_import(self, account: ProviderAccount) -> Any:
+    def last_import(self, account: ProviderAccount) -> SafeString:
         """When all invoices were last read."""
-        return account.imported_at  # type: ignore[attr-defined]
+        return cell("moment", moment=getattr(account, "imported_at", None))
 
     # --- permissions ----------------------------------------------------------------------
 

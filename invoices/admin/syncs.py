@@ -34,13 +34,10 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         "title",
         "account",
         "state_badge",
-        "created",
-        "updated",
-        "unchanged",
-        "failed",
-        "requested_by",
-        "requested_at",
-        "finished_at",
+        "outcomes",
+        "asker",
+        "asked",
+        "ended",
     )
     list_filter = (AccountFilter, StateFilter)
     filter_parameters = ("account", "state")
@@ -60,7 +57,27 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
     @admin.display(description="State")
     def state_badge(self, run: SyncRun) -> SafeString:
         """Colour, shape and word."""
-        return cell("import_state", run=run)
+        return cell("state", state=run.state, word=run.get_state_display())
+
+    @admin.display(description="Invoices")
+    def outcomes(self, run: SyncRun) -> SafeString:
+        """Counts that add up to what was read."""
+        return cell("outcomes", counts=_counts(run), label=str(run))
+
+    @admin.display(description="Requested by", empty_value="The shell")
+    def asker(self, run: SyncRun) -> str | None:
+        """Who asked for it."""
+        return str(run.requested_by) if run.requested_by else None
+
+    @admin.display(description="Requested")
+    def asked(self, run: SyncRun) -> SafeString:
+        """When, with the zone."""
+        return cell("moment", moment=run.requested_at)
+
+    @admin.display(description="Ended")
+    def ended(self, run: SyncRun) -> SafeString:
+        """When, with the zone."""
+        return cell("moment", moment=run.finished_at)
 
     def get_urls(self) -> list[URLPattern]:
         """The part of the page that changes has an address of its own."""
@@ -86,19 +103,23 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         return part
 
 
-def _facts(run: SyncRun) -> dict[str, Any]:
-    ended = run.state in (State.FINISHED, State.FAILED)
-    counts = [
+def _counts(run: SyncRun) -> list[tuple[str, int, str]]:
+    """For the bar and its legend."""
+    return [
         ("finished", run.created, "created"),
         ("running", run.updated, "updated"),
         ("unchanged", run.unchanged, "unchanged"),
         ("failed", run.failed, "failed"),
     ]
+
+
+def _facts(run: SyncRun) -> dict[str, Any]:
+    counts = _counts(run)
     return {
         "run": run,
-        "ended": ended,
+        "ended": run.state in (State.FINISHED, State.FAILED),
         "counts": counts,
-        "read": run.created + run.updated + run.unchanged + run.failed,
+        "read": sum(count for _, count, _ in counts),
         "named": len(run.external_ids) if run.external_ids is not None else None,
         "no_worker": run.state == State.WAITING and not worker_is_alive(),
     }

@@ -1,9 +1,9 @@
 """Cancel invoices from the shell, by the same rules and with the same records as the admin."""
 
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import sleep
 from typing import Any, NoReturn
 
 from django.contrib.auth.models import User
@@ -151,7 +151,7 @@ class Command(BaseCommand):
                 seen = progress(batch)
                 word = "" if batch.state == batch.State.RUNNING else f", {batch.state}"
                 line.show(f"{bar(seen.done, seen.total)}{word}")
-                time.sleep(LOOK_SECONDS)
+                sleep(LOOK_SECONDS)
                 batch.refresh_from_db()
         except KeyboardInterrupt:
             line.clear()

@@ -65,6 +65,16 @@ class Happening:
     call: Call | None = None
 
     @property
+    def from_word(self) -> str:
+        """The state before, as it is called on the pages."""
+        return _word(self.event.from_state if self.event else "")
+
+    @property
+    def to_word(self) -> str:
+        """The state after."""
+        return _word(self.event.to_state if self.event else "")
+
+    @property
     def why(self) -> str:
         """The sentence for an event's code."""
         return reason(self.event.to_state, self.event.code) if self.event else ""
@@ -144,6 +154,10 @@ def timeline(invoice: Invoice, page: int) -> Timeline:
     entries = _merged(happened, calls)
     cut = loose_calls[MOST_LOOSE:].exists() or loose_events[MOST_LOOSE:].exists()
     return Timeline(entries, page, pages, cut)
+
+
+def _word(state: str) -> str:
+    return str(State(state).label) if state in State.values else state.replace("_", " ")
 
 
 def _made(invoice: Invoice) -> "QuerySet[CancellationAttempt]":

@@ -76,7 +76,7 @@ def running_batches() -> list[dict[str, Any]]:
 
 def _running(batch: CancellationBatch, found: dict[State, int]) -> dict[str, Any]:
     working = sum(found.get(state, 0) for state in WORKING)
-    total = sum(found.values())
+    total = sum(found.values()) - found.get(State.INELIGIBLE, 0)
     return {
         "title": str(batch),
         "href": reverse("admin:invoices_cancellationbatch_change", args=[batch.pk]),
@@ -99,7 +99,9 @@ def _open() -> Tile:
 def _due() -> Tile:
     due = CancellationAttempt.objects.filter(due_at__lte=Now())
     figures = due.aggregate(count=Count("pk"), oldest=Min("due_at"))
-    note = f"longest due for {timesince(figures['oldest'])}" if figures["oldest"] else "all done"
+    note = (
+        f"longest due for {timesince(figures['oldest'])}" if figures["oldest"] else "nothing is due"
+    )
     href = _invoices("attempt=working")
     return Tile("Work due", f"{figures['count']:,}", note, "run", href)
 
@@ -117,7 +119,7 @@ def _cancelled_today() -> Tile:
     pending = figures["count"] - figures["verified"]
     note = f"{pending:,} still to be verified" if pending else "confirmed by the providers"
     return Tile(
-        "Cancelled today", f"{figures['count']:,}", note, "ok", _invoices("status=cancelled")
+        "Cancelled today", f"{figures['count']:,}", note, "ok", _invoices("attempt=cancelled")
     )
 
 

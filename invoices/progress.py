@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Max, Q
+from django.db.models import Count, Max
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -120,9 +120,15 @@ class Progress:
         return sum(one.count for one in self.outcomes)
 
     @property
+    def eligible(self) -> int:
+        """How many a cancellation is or was asked for."""
+        left_out = (State.INELIGIBLE, State.DRAFT)
+        return sum(one.count for one in self.outcomes if one.state not in left_out)
+
+    @property
     def done(self) -> int:
-        """How many need no more work."""
-        return self.total - self.working
+        """How many of the eligible need no more work."""
+        return self.eligible - self.working
 
     @property
     def counts(self) -> list[tuple[str, int, str]]:
@@ -216,9 +222,9 @@ def worker_is_alive() -> bool:
     lately = Now() - SILENCE
     if Heartbeat.objects.filter(seen_at__gte=lately).exists():
         return True
-    newest = ProviderRequest.objects.order_by("-pk").values("pk")[:1]
-    own = ~Q(purpose=ProviderRequest.Purpose.CHECK)
-    return bool(ProviderRequest.objects.filter(own, pk__in=newest, created_at__gte=lately).exists())
+    purposes = (ProviderRequest.Purpose.CANCEL, ProviderRequest.Purpose.FETCH)
+    newest = ProviderRequest.objects.filter(purpose__in=purposes).order_by("-pk").values("pk")[:1]
+    return bool(ProviderRequest.objects.filter(pk__in=newest, created_at__gte=lately).exists())
 
 
 def worker_seen_at() -> datetime | None:

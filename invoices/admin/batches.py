@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from invoices import batches, overview, tasks
 from invoices.admin import filters
 from invoices.admin.previews import PreviewPages
-from invoices.admin.readonly import PER_PAGE, cell, person
+from invoices.admin.readonly import PER_PAGE, RecordList, cell, person
 from invoices.models import CancellationBatch
 from invoices.models.attempt import State
 from invoices.progress import (
@@ -35,7 +35,7 @@ NOTHING_MORE = 286
 """The status that tells poll.js to stop asking."""
 
 
-class BatchList(ChangeList):
+class BatchList(RecordList):
     """The list with the counts of the batches on the page, by one further query."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -61,9 +61,9 @@ class BatchAdmin(PreviewPages):
     # --- The list ---------------------------------------------------------------------------
 
     @admin.display(description="Batch")
-    def name(self, batch: CancellationBatch) -> str:
+    def name(self, batch: CancellationBatch) -> SafeString:
         """Its number."""
-        return str(batch)
+        return cell("name", name=str(batch))
 
     @admin.display(description="State")
     def status(self, batch: CancellationBatch) -> SafeString:

@@ -13,7 +13,14 @@ from django.utils.safestring import SafeString
 
 from invoices import batches, history, sync, tasks
 from invoices.admin import filters
-from invoices.admin.readonly import CappedPaginator, ReadOnlyAdmin, cell, person, with_facts
+from invoices.admin.readonly import (
+    CappedPaginator,
+    ReadOnlyAdmin,
+    RecordList,
+    cell,
+    person,
+    with_facts,
+)
 from invoices.models import CancellationAttempt, Invoice
 from invoices.models.attempt import State
 from invoices.search import MOST_CHARACTERS, find
@@ -30,7 +37,7 @@ PILLS: tuple[type[filters.ChoiceFilter], ...] = (
 )
 
 
-class InvoiceList(ChangeList):
+class InvoiceList(RecordList):
     """The list with its length of page and, for the rows on it, their last attempts."""
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
@@ -90,9 +97,9 @@ class InvoiceAdmin(ReadOnlyAdmin[Invoice]):
     # --- The list ---------------------------------------------------------------------------
 
     @admin.display(description="Number", ordering="number")
-    def name(self, invoice: Invoice) -> str:
+    def name(self, invoice: Invoice) -> SafeString:
         """Its number, or the provider's id for want of one."""
-        return str(invoice)
+        return cell("name", name=str(invoice))
 
     @admin.display(description="Customer")
     def customer(self, invoice: Invoice) -> SafeString:

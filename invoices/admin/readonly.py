@@ -40,6 +40,17 @@ class CappedPaginator(Paginator[M]):
         return self.count > COUNTED
 
 
+class RecordList(ChangeList):
+    """A list that says how many it found only where it looked for something."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """One page; by stock, a count of all rows would be needed to know whether to say it."""
+        super().get_results(request)
+        is_narrowed = bool(self.query or self.has_active_filters)
+        is_capped = cast("CappedPaginator[Any]", self.paginator).is_capped
+        self.full_result_count = None if is_narrowed and not is_capped else self.result_count
+
+
 def with_facts(response: HttpResponse, facts: Callable[[ChangeList], dict[str, Any]]) -> None:
     """Add facts about the shown list to its page, unless the response is no list."""
     if isinstance(response, TemplateResponse) and response.context_data:
@@ -81,6 +92,10 @@ class ReadOnlyAdmin(admin.ModelAdmin[M]):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Only the parameters of the list's own filters."""
         return lookup in self.filter_parameters
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Our list."""
+        return RecordList
 
     def page_facts(self, request: HttpRequest, row: M) -> dict[str, Any]:
         """What the page of one row shows, for its template."""
@@ -140,7 +155,7 @@ class ReadOnlyAdmin(admin.ModelAdmin[M]):
 
 def cell(template: str, **facts: object) -> SafeString:
     """One cell of a list, written by its template under templates/invoices/cells/."""
-    return get_template(f"invoices/cells/{template}.html").render(facts).strip()  # type: ignore[return-value]
+    return get_template(f"invoices/cells/{template}.html").render(facts)
 
 
 def person(request: HttpRequest) -> User:

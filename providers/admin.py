@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.options import ShowFacets
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
@@ -166,6 +167,7 @@ class ProviderAccountAdmin(admin.ModelAdmin[ProviderAccount]):
 
     readonly_fields = ("provider_label", "settings_text")
     search_fields = ("name",)
+    show_facets = ShowFacets.NEVER
     show_full_result_count = False
     ordering = ("name",)
     view_on_site = False

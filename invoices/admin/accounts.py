@@ -104,7 +104,7 @@ class AccountAdmin(ProviderAccountAdmin):
     @admin.display(description="Rate", ordering="rate_per_second")
     def rate(self, account: ProviderAccount) -> str:
         """Requests per second."""
-        return f"{account.rate_per_second:g}/s"
+        return f"{account.rate_per_second:,.6g}/s"
 
     @admin.display(description="Last error", ordering=F("last_error_at").desc(nulls_last=True))
     def last_error_note(self, account: ProviderAccount) -> SafeString:
@@ -112,9 +112,10 @@ class AccountAdmin(ProviderAccountAdmin):
         return cell("account_error", account=account)
 
     @admin.display(description="Last import", ordering="imported_at")
-    def last_import(self, account: ProviderAccount) -> SafeString:
+    def last_import(self, account: ProviderAccount) -> SafeString | None:
         """When all invoices were last read."""
-        return cell("moment", moment=getattr(account, "imported_at", None))
+        moment = getattr(account, "imported_at", None)
+        return cell("moment", moment=moment) if moment else None
 
     # --- permissions ----------------------------------------------------------------------
 

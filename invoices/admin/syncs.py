@@ -50,9 +50,9 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         return rows.defer("external_ids")
 
     @admin.display(description="Import")
-    def title(self, run: SyncRun) -> str:
+    def title(self, run: SyncRun) -> SafeString:
         """Its number."""
-        return str(run)
+        return cell("name", name=str(run))
 
     @admin.display(description="State")
     def state_badge(self, run: SyncRun) -> SafeString:
@@ -62,7 +62,7 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
     @admin.display(description="Invoices")
     def outcomes(self, run: SyncRun) -> SafeString:
         """Counts that add up to what was read."""
-        return cell("outcomes", counts=_counts(run), label=str(run))
+        return cell("outcomes", counts=[one for one in _counts(run) if one[1]], label=str(run))
 
     @admin.display(description="Requested by", empty_value="The shell")
     def asker(self, run: SyncRun) -> str | None:
@@ -75,9 +75,9 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
         return cell("moment", moment=run.requested_at)
 
     @admin.display(description="Ended")
-    def ended(self, run: SyncRun) -> SafeString:
+    def ended(self, run: SyncRun) -> SafeString | None:
         """When, with the zone."""
-        return cell("moment", moment=run.finished_at)
+        return cell("moment", moment=run.finished_at) if run.finished_at else None
 
     def get_urls(self) -> list[URLPattern]:
         """The part of the page that changes has an address of its own."""

@@ -60,7 +60,9 @@ def request(
     problem = _obstacle(account)
     if problem:
         raise SyncRefused(f"{problem} Nothing was read.")
-    chosen = list(dict.fromkeys(external_ids)) if external_ids is not None else None
+    chosen = None
+    if external_ids is not None:
+        chosen = list(dict.fromkeys(_storable(one) for one in external_ids))
     if chosen is not None and not 0 < len(chosen) <= MOST_REFRESHED:
         raise SyncRefused(
             f"Choose between one and {MOST_REFRESHED:,} invoices, or import all. Nothing was read."
@@ -179,6 +181,11 @@ class _Work:
         if self._progress is not None:
             self._run.refresh_from_db()
             self._progress(self._run)
+
+
+def _storable(reference: str) -> str:
+    """As a database takes it; what is changed by this is no provider's id and fails by itself."""
+    return reference[:200].encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _take(run_id: int) -> SyncRun | None:

@@ -145,7 +145,9 @@ def test_an_invoice_that_vanished_counts_as_failed_and_stays_as_it_was(
     assert Invoice.objects.get(external_id=gone).status == "open"
 
 
-@pytest.mark.parametrize("reference", ["../../v1/tokens", "a/b", "x\r\nHost: evil", "\0", "", "é"])
+@pytest.mark.parametrize(
+    "reference", ["../../v1/tokens", "a/b", "x\r\nHost: evil", "\0", "\ud800", "", "é"]
+)
 def test_an_id_that_is_none_counts_as_failed_and_is_never_sent(
     sandbox: SandboxServer, reference: str
 ) -> None:

@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from invoices import eligibility
+from invoices.contention import again
 from invoices.models.attempt import LIVE, CancellationAttempt, State, Step
 from invoices.models.batch import CancellationBatch
 from invoices.models.evidence import HistoryEvent
@@ -96,7 +97,7 @@ def confirm(batch: CancellationBatch, user: User, confirmation: Confirmation) ->
         raise SelectionChanged(_fresh_draft(batch, user), changed)
     for last_try in (False, False, True):
         try:
-            return _start(batch.pk, user, confirmation, reason, note, options)
+            return again(lambda: _start(batch.pk, user, confirmation, reason, note, options))
         except IntegrityError:
             # Another batch took one of the invoices between our check and our write.
             if last_try:
@@ -117,14 +118,18 @@ def resume(batch: CancellationBatch, user: User) -> None:
 def stop(batch: CancellationBatch, user: User) -> int:
     """Withdraw all that is provably unsent; the rest is settled by reading. Returns how many."""
     batch.refresh_from_db()
-    for expected in (BatchState.RUNNING, BatchState.PAUSED):
-        if batch.state == expected:
-            with transaction.atomic():
-                _control(batch, user, expected, BatchState.STOPPING)
-                withdrawn = batch.attempts.all().move_all(WITHDRAW, actor=user)
-            finish_if_done(batch.pk)
-            return withdrawn
-    raise BatchRefused(f"{batch} is {batch.get_state_display().lower()} and cannot be stopped.")
+    state = BatchState(batch.state)
+    if state not in (BatchState.RUNNING, BatchState.PAUSED):
+        raise BatchRefused(f"{batch} is {state.label.lower()} and cannot be stopped.")
+
+    def withdraw() -> int:
+        with transaction.atomic():
+            _control(batch, user, state, BatchState.STOPPING)
+            return batch.attempts.all().move_all(WITHDRAW, actor=user)
+
+    withdrawn = again(withdraw)
+    finish_if_done(batch.pk)
+    return withdrawn
 
 
 def retry(batch: CancellationBatch, user: User) -> CancellationBatch:
@@ -154,7 +159,7 @@ def finish_if_done(batch_id: int) -> bool:
     if batch.state not in (BatchState.RUNNING, BatchState.PAUSED, BatchState.STOPPING):
         return False
     if batch.state == BatchState.STOPPING:
-        batch.attempts.all().move_all(WITHDRAW)
+        again(lambda: batch.attempts.all().move_all(WITHDRAW))
     if batch.attempts.all().working().exists():
         return False
     return _set_state(

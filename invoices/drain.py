@@ -22,6 +22,7 @@ from django.db.models import F, Q
 
 from invoices import outcomes, resting
 from invoices.calls import Calls, Done, Intent, Job
+from invoices.contention import again, is_contention
 from invoices.lease import Lease
 from invoices.models.attempt import CancellationAttempt, State, Step
 from invoices.models.batch import CancellationBatch
@@ -47,7 +48,13 @@ LAST_CLAIM_SECONDS = 3.0
 """So long before its end a drain takes nothing new in hand, to have nothing to give back."""
 LINGER_SECONDS = 2.5
 """What falls due so soon is waited for rather than left to the next drain."""
-READ_STATES = (State.UNKNOWN, State.ACCEPTED, State.CANCELLED, State.NEEDS_REVIEW)
+READ_STATES = (
+    State.UNKNOWN,
+    State.ACCEPTED,
+    State.CANCELLED,
+    State.NEEDS_REVIEW,
+    State.REFUSED,
+)
 QUEUED_TO_RUN = Q(state=State.QUEUED, batch__state=CancellationBatch.State.RUNNING)
 WORKABLE = QUEUED_TO_RUN | Q(state__in=READ_STATES)
 """What a drain can do something about, once it is due."""
@@ -230,7 +237,7 @@ class Drain:
         )
         step = Step(State.QUEUED, State.CLAIMED, changes={"lease_token": self._lease.token})
         waiting = list(due)
-        moved = CancellationAttempt.objects.move(waiting, step)
+        moved = again(lambda: CancellationAttempt.objects.move(waiting, step))
         claimed = [attempt for attempt in waiting if attempt.pk in moved]
         for attempt in claimed:
             attempt.state = State.CLAIMED
@@ -378,9 +385,11 @@ class Drain:
             try:
                 self._in_hand -= self._settling.flush()
                 return
-            except DatabaseError:
+            except DatabaseError as error:
                 if pause is None:
                     raise
+                if is_contention(error):
+                    continue
                 log.exception("What came back could not be written; trying again.")
                 self._calls.shut("not_running")
                 time.sleep(pause)

@@ -43,6 +43,8 @@ NOT_COUNTED = frozenset(
 MALFORMED = frozenset({"bad_reference", "bad_url"})
 """Reasons for not sending that no further try will change."""
 
+STATUS_WORDS = frozenset(str(status) for status in Status)
+
 FOR_GOOD = frozenset(
     {
         Status.PAID,
@@ -132,7 +134,10 @@ def after_error(standing: Standing, error: ProviderError, *, backoff: float) -> 
         case Refused(code="already_cancelled"):
             return _found_cancelled(standing)
         case Refused():
-            return Decision(State.REFUSED, error.code)
+            # Our copy still shows what we believed: read it once more, to show what is.
+            return Decision(
+                State.REFUSED, error.code, due_in=1.0 if error.code in STATUS_WORDS else None
+            )
         case ReadToDecide():
             return Decision(State.UNKNOWN, "decide_by_reading", due_in=1.0)
         case OutcomeUnknown():
@@ -181,7 +186,7 @@ def after_failed_precheck(standing: Standing) -> Decision:
 
 
 def after_read(standing: Standing, read: Read) -> Decision:
-    """A read of an attempt that is unknown, accepted, cancelled or under review."""
+    """A read of an attempt that is unknown, accepted, cancelled, refused or under review."""
     match standing.state:
         case State.UNKNOWN:
             return _read_unknown(standing, read)
@@ -189,6 +194,8 @@ def after_read(standing: Standing, read: Read) -> Decision:
             return _read_accepted(standing, read)
         case State.CANCELLED:
             return _read_cancelled(standing, read)
+        case State.REFUSED:
+            return Decision(State.REFUSED, standing.code)
         case _:
             return _read_under_review(standing, read)
 

@@ -77,7 +77,7 @@ class DirectRecorder:
 
     def __init__(self, account: ProviderAccount, invoices: Mapping[str, int] | None = None) -> None:
         self._account = account
-        self._invoices = invoices or {}
+        self._invoices = {} if invoices is None else invoices
 
     def before(self, request: OutgoingRequest) -> None:
         refuse_inside_transaction()

@@ -219,8 +219,10 @@ class Settling:
     def _note_seen(self, done: Done, found: Found) -> None:
         if not self.waiting:
             self._since = time.monotonic()
-        age = timedelta(seconds=time.monotonic() - done.job.started)
-        self._seen.append((list(found.invoices.values()), self._lease.now() - age))
+        # A read may be as far behind the truth as the provider's lag.
+        age = time.monotonic() - done.job.started + self.adapter.read_lag
+        taken = self._lease.now() - timedelta(seconds=age)
+        self._seen.append((list(found.invoices.values()), taken))
 
     # --- writing --------------------------------------------------------------------------------
 

@@ -2,10 +2,12 @@
 # factory-boy's declarations carry no types.
 # mypy: disable-error-code="attr-defined, no-untyped-call, untyped-decorator"
 
+from datetime import timedelta
 from typing import Any
 
 import factory
 from django.contrib.auth.models import Group, User
+from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from invoices.models import Invoice, remote_values
@@ -85,6 +87,10 @@ class InvoiceFactory(DjangoModelFactory[Invoice]):
 
 def store(account: ProviderAccount, remote: RemoteInvoice) -> Invoice:
     """The invoice as an import would store it."""
+    read_at = timezone.now() - timedelta(seconds=account.adapter_class.read_lag)
     return Invoice.objects.create(
-        account=account, external_id=remote.reference, **remote_values(remote)
+        account=account,
+        external_id=remote.reference,
+        synced_at=read_at,
+        **remote_values(remote),
     )

@@ -66,10 +66,10 @@ class ProviderContract:
         self.sandbox = sandbox
         self.control = sandbox.control
         self.control.switch(teos_delay=0.05)
-        self.account: ProviderAccount = AccountFactory(
+        self.account: ProviderAccount = AccountFactory.create(
             name=self.account_name, origin=sandbox.origin
         )
-        self.operator: User = UserFactory(role="operator")
+        self.operator: User = UserFactory.create(role="operator")
         self.reference = self.control.add_invoice(self.account_name)
         self.invoice = self.imported(self.reference)
 
@@ -126,6 +126,14 @@ class ProviderContract:
         batch = CancellationBatch.objects.get(pk=attempt.batch_id)
         assert (batch.state == "finished") == (attempt.finished_at is not None)
 
+    def shows(self, status: str) -> None:
+        """Our copy of the invoice comes to show the truth."""
+        gives_up = time.monotonic() + PATIENCE_SECONDS
+        while self.invoice.status != status and time.monotonic() < gives_up:
+            drain.run(self.account.pk, 1.0)
+            self.invoice.refresh_from_db()
+        assert self.invoice.status == status
+
     def check_record(self) -> None:
         """Every request that arrived is on record with its answer, and every step in history."""
         arrived = {UUID(one["request_id"]): one for one in self.control.log() if one["request_id"]}
@@ -168,6 +176,7 @@ class ProviderContract:
         attempt = self.started()
         self.control.pay(self.account_name, self.reference)
         self.ends(self.drained(attempt), self.turned_down(self.paid_code))
+        self.shows("paid")
 
     def test_a_part_payment_after_the_preview_is_respected(self) -> None:
         if not self.has_part_payments:

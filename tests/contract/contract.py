@@ -73,7 +73,7 @@ class ProviderContract:
         self.reference = self.control.add_invoice(self.account_name)
         self.invoice = self.imported(self.reference)
 
-    # --- what the tests do -------------------------------------------------------------------------
+    # --- what the tests do ------------------------------------------------------------------------
 
     def imported(self, reference: str) -> Invoice:
         """The invoice as an import stores it."""
@@ -158,7 +158,7 @@ class ProviderContract:
                 at = step.to_state
             assert at == attempt.state
 
-    # --- what the provider says --------------------------------------------------------------------
+    # --- what the provider says -------------------------------------------------------------------
 
     def test_an_open_invoice_is_cancelled_and_verified(self) -> None:
         attempt = self.drained(self.started())
@@ -213,7 +213,7 @@ class ProviderContract:
             return End("skipped", status, cancels=0)
         return End("refused", status)
 
-    # --- signing in --------------------------------------------------------------------------------
+    # --- signing in -------------------------------------------------------------------------------
 
     def test_one_401_costs_a_renewal_where_there_is_something_to_renew(self) -> None:
         self.fault("401_once")
@@ -248,7 +248,7 @@ class ProviderContract:
         self.ends(attempt, End("refused", "forbidden"))
         assert self.account.pause_code == "forbidden"
 
-    # --- too many, and failing servers -------------------------------------------------------------
+    # --- too many, and failing servers ------------------------------------------------------------
 
     @pytest.mark.parametrize("retry_after", [None, "1"])
     def test_a_429_is_waited_out(self, retry_after: str | None) -> None:
@@ -272,7 +272,7 @@ class ProviderContract:
         attempt = self.drained(self.started())
         self.ends(attempt, End("cancelled", evidence="read_back"))
 
-    # --- broken connections ------------------------------------------------------------------------
+    # --- broken connections -----------------------------------------------------------------------
 
     @pytest.mark.parametrize(
         "name", ["read_timeout", "fin_after_request", "rst_after_request", "partial_status_line"]
@@ -319,7 +319,7 @@ class ProviderContract:
         """A person has looked."""
         ProviderAccount.objects.update(paused_at=None, pause_code="", pause_reason="")
 
-    # --- who asked ---------------------------------------------------------------------------------
+    # --- who asked --------------------------------------------------------------------------------
 
     def test_nothing_is_sent_for_a_paused_account(self) -> None:
         attempt = self.started()

@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import User
+from pytest_django.fixtures import Settings
 
 from invoices import batches, drain, sync
 from invoices.models import CancellationBatch, Invoice
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _quick(settings) -> None:  # type: ignore[no-untyped-def]
+def _quick(settings: Settings) -> None:
     settings.PACE = 0.001
 
 
@@ -36,10 +37,10 @@ def test_of_a_mixed_selection_exactly_the_open_ones_are_cancelled(
 ) -> None:
     sandbox.control.reset(invoices=30)
     sandbox.control.switch(teos_delay=0.05)
-    account = AccountFactory(name=name, origin=sandbox.origin)
+    account = AccountFactory.create(name=name, origin=sandbox.origin)
     imported(account)
     bystanders = set(Invoice.objects.order_by("pk").values_list("pk", flat=True)[:8])
-    operator = UserFactory(role="operator")
+    operator = UserFactory.create(role="operator")
     chosen = Invoice.objects.exclude(pk__in=bystanders)
     batch = started(operator, batches.freeze(operator, chosen, "all but eight"))
 
@@ -62,11 +63,11 @@ def test_a_cancel_never_reaches_the_other_account_with_the_same_ids(
     sandbox: SandboxServer,
 ) -> None:
     sandbox.control.reset(invoices=10)
-    europe = AccountFactory(name="paypal-europe", origin=sandbox.origin)
-    america = AccountFactory(name="paypal-america", origin=sandbox.origin)
+    europe = AccountFactory.create(name="paypal-europe", origin=sandbox.origin)
+    america = AccountFactory.create(name="paypal-america", origin=sandbox.origin)
     imported(europe)
     imported(america)
-    operator = UserFactory(role="operator")
+    operator = UserFactory.create(role="operator")
     chosen = Invoice.objects.filter(account=america)
     started(operator, batches.freeze(operator, chosen, "america"))
 

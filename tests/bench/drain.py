@@ -1,6 +1,6 @@
 """How many invoices a second one drain cancels, beside a script that records nothing.
 
-    python -m tests.bench.drain [--json FILE] [--rounds N]
+    python -m tests.bench [--json FILE] [--rounds N]
 
 Both cancel at the same sandbox, a process of its own, 32 at once, in turns; the medians count.
 The drain does all that it always does: it masks, stores each request before it leaves, stores
@@ -9,7 +9,6 @@ each answer, and keeps the history. Only the account's own rate is set high.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -20,12 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-
-import django
-
-django.setup()
 
 import requests
 from django.conf import settings
@@ -46,23 +39,25 @@ SIZES = {0: 1500, 150: 1500}
 
 def main(arguments: list[str]) -> None:
     """Measure, print, and write the figures where asked to."""
-    parser = argparse.ArgumentParser(prog="tests.bench.drain")
+    parser = argparse.ArgumentParser(prog="tests.bench")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
     call_command("migrate", verbosity=0)
     figures = [measure(latency, size, options.rounds) for latency, size in SIZES.items()]
     for figure in figures:
-        print(
-            "  provider latency {latency_ms:>3} ms: drain {drain:7.0f}/s, "
-            "script {script:7.0f}/s, ratio {ratio:.2f}{bound}".format(
-                **figure,
-                bound=f", {figure['of_bound']:.2f} of the bound" if figure["of_bound"] else "",
-            ),
-            flush=True,
-        )
+        print(sentence(figure), flush=True)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
+
+
+def sentence(figure: dict[str, Any]) -> str:
+    """A figure for people."""
+    bound = f", {figure['of_bound']:.2f} of the bound" if figure["of_bound"] else ""
+    return (
+        f"  provider latency {figure['latency_ms']:>3} ms: drain {figure['drain']:6.0f}/s, "
+        f"script {figure['script']:6.0f}/s, ratio {figure['ratio']:.2f}{bound}"
+    )
 
 
 def measure(latency: int, size: int, rounds: int) -> dict[str, Any]:
@@ -121,23 +116,9 @@ def script(origin: str, references: list[str]) -> None:
 
 def prepared(origin: str, size: int) -> Callable[[], None]:
     """A confirmed batch of so many invoices; calling it drains it to its end."""
-    account = ProviderAccount.objects.filter(name=ACCOUNT).first() or AccountFactory(name=ACCOUNT)
-    account.base_url = f"{origin}/paypal"
-    account.rate_per_second, account.concurrency = 100_000.0, AT_ONCE
-    account.save()
-    Invoice.objects.bulk_create(
-        Invoice(
-            account=account,
-            external_id=reference,
-            number=reference[-9:],
-            currency="EUR",
-            amount_minor=12_345,
-            status=Invoice.Status.OPEN,
-            search_text=searchable(reference),
-        )
-        for reference in fresh(origin, size)
-    )
-    operator = UserFactory(username=f"bench-{time.time_ns()}", role="operator")
+    account = fast_account(origin)
+    import_invoices(account, fresh(origin, size))
+    operator = UserFactory.create(username=f"bench-{time.time_ns()}", role="operator")
     open_ones = Invoice.objects.filter(status=Invoice.Status.OPEN)
     batch = batches.freeze(operator, open_ones, "all open")
     reasons = batches.Confirmation(batch.confirm_key, batch.digest, "test", "", {})
@@ -148,6 +129,33 @@ def prepared(origin: str, size: int) -> Callable[[], None]:
             drain.run(account.pk, 25.0)
 
     return job
+
+
+def fast_account(origin: str) -> ProviderAccount:
+    """The account, with its own rate set out of the way."""
+    account = ProviderAccount.objects.filter(name=ACCOUNT).first() or AccountFactory.create(
+        name=ACCOUNT
+    )
+    account.base_url = f"{origin}/paypal"
+    account.rate_per_second, account.concurrency = 100_000.0, AT_ONCE
+    account.save()
+    return account
+
+
+def import_invoices(account: ProviderAccount, references: list[str]) -> None:
+    """Our copies of them."""
+    Invoice.objects.bulk_create(
+        Invoice(
+            account=account,
+            external_id=reference,
+            number=reference[-9:],
+            currency="EUR",
+            amount_minor=12_345,
+            status=Invoice.Status.OPEN,
+            search_text=searchable(reference),
+        )
+        for reference in references
+    )
 
 
 def fresh(origin: str, size: int) -> list[str]:
@@ -185,7 +193,3 @@ def sandbox(latency: int) -> Iterator[str]:
             yield next(word for word in process.stdout.readline().split() if "http://" in word)
         finally:
             process.terminate()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
@@ -239,13 +240,18 @@ class OfBatch(Hidden):
     parameter_name = "batch"
 
 
+def _key(text: str) -> int | UUID:
+    """A number that a database holds, or a UUID. Raises ValueError."""
+    return int(text) if text.isdecimal() and len(text) < 19 else UUID(text)
+
+
 def narrowed(rows: QuerySet[Any], request: HttpRequest, **lookups: str) -> QuerySet[Any]:
     """The rows by hidden parameters, e.g. `before="pk__lt"`; none for a value that is no key."""
     for parameter, lookup in lookups.items():
         value = request.GET.get(parameter)
         if value:
             try:
-                rows = rows.filter(**{lookup: value})
+                rows = rows.filter(**{lookup: _key(value)})
             except (ValueError, ValidationError):
                 return rows.none()
     return rows

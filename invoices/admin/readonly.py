@@ -155,7 +155,7 @@ class ReadOnlyAdmin(admin.ModelAdmin[M]):
 
 def cell(template: str, **facts: object) -> SafeString:
     """One cell of a list, written by its template under templates/invoices/cells/."""
-    return get_template(f"invoices/cells/{template}.html").render(facts)
+    return cast(SafeString, get_template(f"invoices/cells/{template}.html").render(facts))
 
 
 def person(request: HttpRequest) -> User:

@@ -1,0 +1,74 @@
+"""Which of the five kinds of people may open which page."""
+
+import pytest
+from django.test import Client
+
+from tests.factories import InvoiceFactory
+from tests.pages.scenes import BATCHES, CALLS, HISTORY, LIST, attempt, call, event, login, running
+
+pytestmark = pytest.mark.django_db
+
+EVERYBODY = {"operator", "approver", "auditor", "support", "administrator"}
+WHO = {
+    "/admin/": EVERYBODY,
+    LIST: EVERYBODY,
+    f"{LIST}{{invoice}}/change/": EVERYBODY,
+    BATCHES: EVERYBODY,
+    f"{BATCHES}running/": EVERYBODY,
+    f"{BATCHES}{{batch}}/change/": EVERYBODY,
+    f"{BATCHES}{{batch}}/rows/": EVERYBODY,
+    f"{BATCHES}{{batch}}/progress/": EVERYBODY,
+    f"{BATCHES}{{batch}}/preview/": set(),
+    CALLS: {"auditor"},
+    f"{CALLS}{{call}}/change/": {"auditor"},
+    f"{CALLS}{{call}}/payload/": {"auditor"},
+    f"{CALLS}{{call}}/request.txt": {"auditor"},
+    f"{CALLS}{{call}}/response.txt": {"auditor"},
+    HISTORY: {"auditor", "administrator"},
+    f"{HISTORY}{{event}}/change/": {"auditor", "administrator"},
+}
+
+
+@pytest.fixture
+def ids(client: Client) -> dict[str, object]:
+    user = login(client, "operator")
+    made = attempt(running(user), InvoiceFactory.create(), "queued")
+    return {
+        "invoice": made.invoice_id,
+        "batch": made.batch_id,
+        "call": call(made.invoice, made).pk,
+        "event": event(made, "queued").pk,
+    }
+
+
+@pytest.mark.parametrize("role", sorted(EVERYBODY))
+def test_each_page_opens_for_those_it_is_meant_for(
+    client: Client, ids: dict[str, object], role: str
+) -> None:
+    login(client, role)
+    for address, may in WHO.items():
+        status = client.get(address.format(**ids)).status_code
+        assert (status == 200) is (role in may), (address, status)
+        assert status in (200, 403), (address, status)
+
+
+@pytest.mark.parametrize("address", list(WHO))
+def test_nobody_sees_anything_without_logging_in(
+    client: Client, ids: dict[str, object], address: str
+) -> None:
+    client.logout()
+    answer = client.get(address.format(**ids))
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize("role", sorted(EVERYBODY))
+def test_no_page_takes_a_post_that_changes_a_record(
+    client: Client, ids: dict[str, object], role: str
+) -> None:
+    login(client, role)
+    for address in WHO:
+        if address in ("/admin/", f"{BATCHES}running/") or "progress" in address:
+            continue
+        status = client.post(address.format(**ids), {"state": "paid", "_save": "1"}).status_code
+        assert status in (200, 403), (address, status)

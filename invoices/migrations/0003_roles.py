@@ -16,13 +16,20 @@ ROLES: dict[str, dict[str, tuple[str, ...]]] = {
             "cancel_invoice",
             "refresh_invoice",
             "control_cancellationbatch",
+            "review_cancellationattempt",
+            "view_reviewdecision",
             "view_syncrun",
             "add_syncrun",
         ),
         "providers": ("view_provideraccount",),
     },
     "approver": {
-        "invoices": (*READ["invoices"], "approve_cancellationbatch"),
+        "invoices": (
+            *READ["invoices"],
+            "approve_cancellationbatch",
+            "review_cancellationattempt",
+            "view_reviewdecision",
+        ),
     },
     "auditor": {
         "invoices": (
@@ -31,6 +38,7 @@ ROLES: dict[str, dict[str, tuple[str, ...]]] = {
             "view_providerresponse",
             "view_payload",
             "view_historyevent",
+            "view_reviewdecision",
             "view_syncrun",
         ),
         "providers": ("view_provideraccount",),

@@ -5,6 +5,7 @@ from invoices.models.batch import CancellationBatch
 from invoices.models.evidence import CallSubject, HistoryEvent, ProviderRequest, ProviderResponse
 from invoices.models.heartbeat import Heartbeat
 from invoices.models.invoice import Invoice, InvoiceSnapshot, remote_values
+from invoices.models.review import ReviewDecision
 from invoices.models.sync import SyncRun
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "InvoiceSnapshot",
     "ProviderRequest",
     "ProviderResponse",
+    "ReviewDecision",
     "SyncRun",
     "remote_values",
 ]

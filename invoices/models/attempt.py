@@ -45,6 +45,13 @@ class State(models.TextChoices):
     NEEDS_REVIEW = "needs_review", "Needs review"
 
 
+EVIDENCE = [
+    ("answer", "The provider's answer"),
+    ("read_back", "Reading it back"),
+    ("person", "Two persons' decision"),
+]
+"""By what an attempt is known to be cancelled."""
+
 LIVE = (
     State.QUEUED,
     State.CLAIMED,
@@ -296,9 +303,7 @@ class CancellationAttempt(models.Model):
     state = models.CharField(max_length=20, choices=State.choices, default=State.DRAFT)
     code = models.CharField(max_length=40, blank=True)
     message = models.CharField(max_length=300, blank=True)
-    evidence = models.CharField(
-        max_length=10, blank=True, choices=[("answer", "Answer"), ("read_back", "Read back")]
-    )
+    evidence = models.CharField(max_length=10, blank=True, choices=EVIDENCE)
     moved_by = models.UUIDField(null=True, editable=False)
 
     frozen_status = models.CharField(max_length=16)
@@ -331,6 +336,9 @@ class CancellationAttempt(models.Model):
 
     class Meta:
         verbose_name = "cancellation attempt"
+        permissions: ClassVar = [
+            ("review_cancellationattempt", "Can decide what needs review, with a second person"),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["batch", "invoice"], name="attempt_once_per_batch"),
             models.UniqueConstraint(
@@ -369,7 +377,7 @@ class CancellationAttempt(models.Model):
                 name="attempt_state_is_known",
             ),
             models.CheckConstraint(
-                condition=~Q(state="cancelled") | Q(evidence__in=["answer", "read_back"]),
+                condition=~Q(state="cancelled") | Q(evidence__in=["answer", "read_back", "person"]),
                 name="attempt_cancelled_on_evidence",
             ),
             models.CheckConstraint(

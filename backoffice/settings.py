@@ -114,7 +114,6 @@ WORKER_ACCOUNTS_IN_PARALLEL = whole_number("WORKER_ACCOUNTS_IN_PARALLEL", 2, lea
 DRAIN_SECONDS = whole_number("DRAIN_SECONDS", 25, least=1)
 # A lease that ends before its drain would let a second one start beside it.
 DRAIN_LEASE_SECONDS = whole_number("DRAIN_LEASE_SECONDS", 120, least=DRAIN_SECONDS + 1)
-DRAIN_CONCURRENCY = whole_number("DRAIN_CONCURRENCY", 32, least=1)
 WORKER_WEDGED_SECONDS = whole_number("WORKER_WEDGED_SECONDS", 60, least=10)
 # Multiplies every waiting time of the engine; only for tests and demonstrations.
 PACE = environment.pace(env.str("PACE", default=""), LOCAL)
@@ -200,7 +199,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 # --- Static files -----------------------------------------------------------------------------
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = BASE_DIR / (env.str("STATIC_ROOT", default="") or "staticfiles")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

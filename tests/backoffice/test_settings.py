@@ -158,8 +158,8 @@ def test_an_origin_may_have_a_port_and_a_path_prefix() -> None:
 
 @pytest.mark.parametrize("given", ["-1", "0", "x", "1.5", "1e3"])
 def test_a_number_that_would_stop_the_work_is_refused(given: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match="DRAIN_CONCURRENCY"):
-        environment.whole_number(given, 32, 1, "DRAIN_CONCURRENCY")
+    with pytest.raises(ImproperlyConfigured, match="DRAIN_SECONDS"):
+        environment.whole_number(given, 25, 1, "DRAIN_SECONDS")
 
 
 @pytest.mark.parametrize(

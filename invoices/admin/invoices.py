@@ -82,6 +82,8 @@ class InvoiceAdmin(ReadOnlyAdmin[Invoice]):
         "partly",
     )
     ordering = ("-issued_on", "-id")
+    sortable_by = ("name", "amount", "issued")
+    indexed_columns = ("number", "amount_minor", "issued_on")
     search_fields = ("search_text",)
     search_help_text = "Number, provider id, customer, e-mail, amount or correlation id"
     actions = ("cancel_selected", "refresh_selected")
@@ -116,7 +118,7 @@ class InvoiceAdmin(ReadOnlyAdmin[Invoice]):
         """Our word, with the provider's own beside it."""
         return cell("status", invoice=invoice)
 
-    @admin.display(description="Issued", ordering="-issued_on")
+    @admin.display(description="Issued", ordering="issued_on")
     def issued(self, invoice: Invoice) -> SafeString:
         """The list's order."""
         return cell("day", day=invoice.issued_on)

@@ -1,12 +1,12 @@
 """What the admin's pages of records have in common: they show and change nothing."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -41,7 +41,7 @@ class CappedPaginator(Paginator[M]):
 
 
 class RecordList(ChangeList):
-    """A list that says how many it found only where it looked for something."""
+    """A list that counts and sorts only as far as an index reaches."""
 
     def get_results(self, request: HttpRequest) -> None:
         """One page; by stock, a count of all rows would be needed to know whether to say it."""
@@ -49,6 +49,14 @@ class RecordList(ChangeList):
         is_narrowed = bool(self.query or self.has_active_filters)
         is_capped = cast("CappedPaginator[Any]", self.paginator).is_capped
         self.full_result_count = None if is_narrowed and not is_capped else self.result_count
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """By one of the model's `indexed_columns` if so asked, else as always."""
+        asked = super().get_ordering(request, queryset)
+        first = str(asked[0]) if ORDER_VAR in self.params and asked else ""
+        if first.lstrip("-") not in getattr(self.model_admin, "indexed_columns", ()):
+            return list(self.model_admin.get_ordering(request)) or ["-pk"]
+        return [first, "-pk" if first.startswith("-") else "pk"]
 
 
 def with_facts(response: HttpResponse, facts: Callable[[ChangeList], dict[str, Any]]) -> None:
@@ -69,9 +77,10 @@ class ReadOnlyAdmin(admin.ModelAdmin[M]):
     paginator = CappedPaginator
     show_facets = ShowFacets.NEVER
     show_full_result_count = False
-    sortable_by = ()
+    sortable_by: ClassVar[tuple[str, ...]] = ()
     view_on_site = False
 
+    indexed_columns: tuple[str, ...] = ()
     filter_parameters: tuple[str, ...] = ()
     """The query parameters that the list knows; any other is refused, so that no field can be
     guessed at by asking whether it starts with some letter."""

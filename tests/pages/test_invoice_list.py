@@ -119,6 +119,24 @@ def test_pages_hold_fifty_rows_or_a_hundred(client: Client) -> None:
     assert len(shown(client, "p=2&rows=100")) == 1
 
 
+def test_it_sorts_by_columns_that_have_an_index_and_by_no_other(client: Client) -> None:
+    login(client, "operator")
+    account = AccountFactory.create()
+    for number, amount, customer in (("A", 2, "z"), ("B", 3, "y"), ("C", 1, "x")):
+        InvoiceFactory.create(
+            account=account, number=number, amount_minor=amount, customer_name=customer
+        )
+
+    def order(query: str) -> str:
+        rows = client.get(f"{LIST}?{query}").context["cl"].result_list
+        return "".join(row.number for row in rows)
+
+    assert order("") == "CBA"
+    assert (order("o=1"), order("o=-1")) == ("ABC", "CBA")
+    assert (order("o=4"), order("o=-4")) == ("CAB", "BAC")
+    assert order("o=2") == order("o=3") == order("o=5") == order("")
+
+
 def test_counting_stops_and_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("invoices.admin.readonly.COUNTED", 100)
     login(client, "operator")

@@ -246,7 +246,7 @@ def test_whatever_a_provider_or_payer_wrote_stays_text(client: Client) -> None:
     )
     made = attempt(running(user, note=XSS), invoice, "refused", code=XSS[:40], message=XSS)
     event(made, XSS[:20], from_state=XSS[:20], code=XSS[:40], detail=XSS)
-    evil = {"fault": XSS[:32], "detail": XSS, "correlation_id": XSS}
+    evil: dict[str, Any] = {"fault": XSS[:32], "detail": XSS, "correlation_id": XSS}
     request = call(invoice, made, body=XSS.encode(), status=500, complete=False, **evil)
     pages = (
         f"{LIST}{invoice.pk}/change/",

@@ -1,7 +1,7 @@
 """The front page's facts, in the shape that templates/admin/index.html lists."""
 
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -10,7 +10,6 @@ from django.db.models.functions import Now
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.timesince import timesince
 
 from invoices.models import CancellationAttempt, CancellationBatch, HistoryEvent, Invoice
 from invoices.models.attempt import WORKING, State
@@ -21,6 +20,7 @@ from invoices.progress import (
     worker_is_alive,
     worker_seen_at,
 )
+from invoices.templatetags.told import duration
 from providers.adapters import ADAPTERS
 from providers.models import ProviderAccount
 
@@ -99,9 +99,7 @@ def _open() -> Tile:
 def _due() -> Tile:
     due = CancellationAttempt.objects.filter(due_at__lte=Now())
     figures = due.aggregate(count=Count("pk"), oldest=Min("due_at"))
-    note = (
-        f"longest due for {timesince(figures['oldest'])}" if figures["oldest"] else "nothing is due"
-    )
+    note = f"longest due for {_age(figures['oldest'])}" if figures["oldest"] else "nothing is due"
     href = _invoices("attempt=working")
     return Tile("Work due", f"{figures['count']:,}", note, "run", href)
 
@@ -133,7 +131,7 @@ def _needs_review() -> Tile:
         attempt__in=waiting.order_by("pk").values("pk")[:1], to_state=State.NEEDS_REVIEW
     )
     since = moved.aggregate(since=Min("at"))["since"]
-    note = f"oldest for {timesince(since)}" if since else "decide each by hand"
+    note = f"oldest for {_age(since)}" if since else "decide each by hand"
     return Tile("Needs review", f"{count:,}", note, "bad", href)
 
 
@@ -187,7 +185,11 @@ def _worker() -> dict[str, Any]:
     return {"alive": worker_is_alive(), "note": note}
 
 
-def _clock(moment: Any) -> str:
+def _age(moment: datetime) -> str:
+    return duration((timezone.now() - moment).total_seconds())
+
+
+def _clock(moment: datetime) -> str:
     return date_format(timezone.localtime(moment), "j M H:i:s T")
 
 

@@ -25,7 +25,7 @@ CARD = """
 
   Log in as   to                                             password
   operator    find invoices, preview, cancel, follow         demo
-  approver    approve what an operator prepared              demo
+  approver    see batches (approving is not built yet)       demo
   auditor     see every request and answer, change nothing   demo
   support     answer "what happened to invoice X?"           demo
   admin       accounts, users, settings                      demo
@@ -36,7 +36,8 @@ CARD = """
     3. Open an invoice of the batch: what was sent and what came back.
   Try as anybody
     4. End the worker in the middle of a batch: kill -9 {worker}
-    5. Needs review, on the front page: a provider that went back on its word.
+    5. Needs review, on the front page within a minute: a provider that went
+       back on its word.
 
   Ctrl-C stops everything.  Logs: {logs}
   Start again: make demo    Start afresh: make demo RESET=1

@@ -48,8 +48,7 @@ def test_a_make_target_exists_and_takes_these_variables(line: str) -> None:
 def test_a_command_of_manage_py_exists_and_takes_these_arguments(line: str) -> None:
     words = shlex.split(line)
     name, *arguments = words[words.index(MANAGE) + 1 :]
-    application = get_commands()[name]
-    command = load_command_class(application, name) if isinstance(application, str) else application
+    command = load_command_class(get_commands()[name], name)
     # Raises where argparse would end the command.
     command.create_parser(MANAGE, name).parse_args(arguments)
 

@@ -23,7 +23,7 @@ class Command(BaseCommand):
         unreadable = []
         for account in ProviderAccount.objects.exclude(sealed_credentials=b""):
             try:
-                sealed = reseal(account.sealed_credentials)
+                sealed = reseal(bytes(account.sealed_credentials))
             except InvalidToken:
                 unreadable.append(account.name)
                 continue

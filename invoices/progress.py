@@ -100,13 +100,18 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A batch at one moment. `rate` is per second; `seconds_left` None: there is no telling."""
+    """A batch at one moment.
+
+    `rate` is per second; `seconds_left` None: there is no telling. `blocked` wait for an account
+    that is paused.
+    """
 
     selected: int
     outcomes: tuple[Outcome, ...]
     unverified: int
     rate: float
     seconds_left: int | None
+    blocked: int
     is_final: bool
 
     @property
@@ -145,13 +150,17 @@ def progress(batch: CancellationBatch) -> Progress:
     if cancelled:
         unverified = batch.attempts.filter(state=State.CANCELLED, verified_at=None).count()
     working = sum(found.get(state, 0) for state in WORKING)
+    blocked = 0
+    if working:
+        blocked = batch.attempts.all().working().exclude(account__paused_at=None).count()
     rate = _rate(batch) if working and batch.state == BatchState.RUNNING else 0.0
     return Progress(
         selected=batch.selected_count,
         outcomes=outcomes,
         unverified=unverified,
         rate=rate,
-        seconds_left=round(working / rate) if rate else None,
+        seconds_left=round((working - blocked) / rate) if rate else None,
+        blocked=blocked,
         is_final=batch.state not in RUNNING and not working and not unverified,
     )
 

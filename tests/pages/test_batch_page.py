@@ -155,7 +155,10 @@ def test_a_paused_account_is_said_with_its_reason(client: Client) -> None:
     user = login(client, "operator")
     batch = filled(user, {"queued": 1})
     ProviderAccount.objects.update(paused_at=timezone.now(), pause_reason="Wrong secret")
-    assert "is paused</strong>: Wrong secret." in page_of(client, batch)
+    page = page_of(client, batch)
+    assert "is paused.</strong> Its invoices wait; nothing is sent for them" in page
+    assert "Reason: Wrong secret" in page
+    assert "All that is left waits for a paused account." in page
 
 
 def buttons(page: str) -> list[str]:

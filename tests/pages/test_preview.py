@@ -147,7 +147,8 @@ def test_a_paused_account_and_a_missing_worker_are_warned_of(client: Client) -> 
     batch = prepared(client)
     ProviderAccount.objects.update(paused_at="2026-01-01T00:00:00Z", pause_reason="Audit week")
     page = text(client, url(batch))
-    assert "paypal-europe is paused</strong>: Audit week." in page
+    assert "paypal-europe is paused.</strong>" in page
+    assert "Reason: Audit week" in page
     assert "No worker is running." in page
     a_worker_runs()
     assert "No worker is running." not in text(client, url(batch))

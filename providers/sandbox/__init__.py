@@ -2,7 +2,7 @@
 
 Written from the providers' public documents a second time: it shares no code
 with the adapters, so that one misreading cannot confirm itself. Standard
-library only.
+library only, but for the certificates of the listeners that speak TLS.
 """
 
 from __future__ import annotations

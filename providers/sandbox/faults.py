@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,8 +79,7 @@ TEOS = (
 QUIET = ("none", "slow", "stale_once")
 """No fault of the answer: a hook for ``world``, a delay, a read of the state before."""
 
-# TLS faults (untrusted certificate, wrong host, alert after sending) need a
-# listener that speaks TLS; they will be a fifth tuple beside it.
+# The faults of TLS are no answers but listeners: ``certificates.LISTENERS``.
 
 NAMES = frozenset((*ACCEPT, *SENT, *ANSWERS, *TEOS, *QUIET))
 KINDS = frozenset(("token", "cancel", "fetch", "list", "other", "any"))
@@ -112,6 +111,9 @@ class Fault:
     """How long a stalled connection is kept before the sandbox gives it up."""
     retry_after: str | None = None
     """Retry-After of a 429 or 503: seconds or an HTTP date."""
+    once_seen: str | None = None
+    """Strikes only after a call of this kind about the same invoice has arrived: "cancel" for a
+    read that fails when it looks for what the cancel did, and not before."""
     world: str | None = None
     world_when: str = "before"
     fired: int = 0
@@ -121,6 +123,8 @@ class Fault:
             raise UnknownFaultError(f"there is no fault {self.name!r}")
         if self.kind not in KINDS:
             raise UnknownFaultError(f"kind is one of {sorted(KINDS)}, not {self.kind!r}")
+        if self.once_seen is not None and self.once_seen not in KINDS:
+            raise UnknownFaultError(f"once_seen is one of {sorted(KINDS)}, not {self.once_seen!r}")
         if self.applied not in APPLIED:
             raise UnknownFaultError(f"applied is one of {sorted(APPLIED)}, not {self.applied!r}")
         if self.name in ACCEPT and self.applied != "before":
@@ -161,10 +165,14 @@ class Faults:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._faults: list[Fault] = []
+        self._by_invoice: dict[str | None, list[int]] = {}
+        """Places in the list by the invoice struck, None for any: thousands may be armed."""
+        self._seen: set[tuple[str | None, str, str]] = set()
 
     def add(self, fault: Fault) -> None:
         """Arms a fault."""
         with self._lock:
+            self._by_invoice.setdefault(fault.external_id, []).append(len(self._faults))
             self._faults.append(fault)
 
     def take(self, account: str | None, kind: str, ids: Iterable[str]) -> Fault | None:
@@ -172,15 +180,24 @@ class Faults:
         if not self._faults:
             return None
         with self._lock:
-            armed = (fault for fault in self._faults if not fault.blind)
-            return self._fire(fault for fault in armed if fault.matches(account, kind, ids))
+            named = list(ids)
+            candidates = (
+                fault
+                for fault in self._about(named)
+                if not fault.blind
+                and fault.matches(account, kind, named)
+                and self._is_awaited(fault, account, named)
+            )
+            struck = self._fire(candidates)
+            self._seen.update((account, kind, identity) for identity in named)
+            return struck
 
     def take_at_accept(self) -> Fault | None:
         """The fault that strikes a connection before anything is read from it."""
         if not self._faults:
             return None
         with self._lock:
-            return self._fire(f for f in self._faults if f.blind and not f.spent)
+            return self._fire(f for f in self._about([]) if f.blind and not f.spent)
 
     def all(self) -> list[Fault]:
         """Every fault asked for, spent ones too."""
@@ -190,6 +207,20 @@ class Faults:
         """Disarms everything."""
         with self._lock:
             self._faults.clear()
+            self._by_invoice.clear()
+            self._seen.clear()
+
+    def _about(self, ids: Iterable[str]) -> Iterator[Fault]:
+        """The faults of these invoices and of any, in the order asked."""
+        places = {place for key in (*ids, None) for place in self._by_invoice.get(key, ())}
+        return (self._faults[place] for place in sorted(places))
+
+    def _is_awaited(self, fault: Fault, account: str | None, ids: Iterable[str]) -> bool:
+        """Whether the call that a fault waits for has come."""
+        if fault.once_seen is None:
+            return True
+        concerned = ids if fault.external_id is None else (fault.external_id,)
+        return any((account, fault.once_seen, identity) in self._seen for identity in concerned)
 
     @staticmethod
     def _fire(candidates: Iterable[Fault]) -> Fault | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,10 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from providers.sandbox import certificates
+from providers.sandbox.alerting import AlertingListener
 from providers.sandbox.application import Application
 from providers.sandbox.control import Control
 from providers.sandbox.control_api import ControlApi
-from providers.sandbox.server import serve
+from providers.sandbox.server import PLAIN, serve
 from providers.sandbox.state import StateFile
 from providers.sandbox.switches import Switches
 from providers.sandbox.world import World
@@ -35,6 +38,8 @@ class Options:
     log: Path | None = None
     state: Path | None = None
     """Where invoices are kept from one start to the next."""
+    tls: bool = False
+    """Whether to listen with TLS as well, once for each of ``certificates.LISTENERS``."""
 
 
 class SandboxServer:
@@ -48,6 +53,10 @@ class SandboxServer:
         self._state = StateFile(self.options.state) if self.options.state else None
         if self._state:
             self._state.load(self.application.world)
+        self.tls_origins: dict[str, str] = {}
+        """Listener to its origin; empty unless ``Options.tls``."""
+        self._folder = tempfile.TemporaryDirectory(prefix="sandbox-tls-")
+        self._alerting: AlertingListener | None = None
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
@@ -58,6 +67,11 @@ class SandboxServer:
     def origin(self) -> str:
         """Scheme, host and port, e.g. "http://127.0.0.1:9000"."""
         return self.control.origin
+
+    @property
+    def ca_bundle(self) -> Path:
+        """What a client has to trust for the listener "trusted"."""
+        return Path(self._folder.name) / certificates.AUTHORITY
 
     def start(self) -> None:
         """Starts the thread; returns once the port is open."""
@@ -96,17 +110,28 @@ class SandboxServer:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        await serve(
-            self.application,
-            ControlApi(self.control),
-            self.options.host,
-            self.options.port,
-            self._opened,
-            self._stop,
-        )
+        await self._listen(self._opened, self._stop)
 
-    def _opened(self, port: int) -> None:
-        self.control.origin = f"http://{self.options.host}:{port}"
+    async def _listen(
+        self, opened: Callable[[Mapping[str, int]], None], stop: asyncio.Event
+    ) -> None:
+        host = self.options.host
+        folder = Path(self._folder.name)
+        contexts = dict(certificates.contexts(folder, host)) if self.options.tls else {}
+        if contexts:
+            self._alerting = AlertingListener(host, contexts.pop(certificates.ALERTING))
+        control = ControlApi(self.control)
+        await serve(self.application, control, host, self.options.port, opened, stop, contexts)
+
+    def _opened(self, ports: Mapping[str, int]) -> None:
+        host = self.options.host
+        self.control.origin = f"http://{host}:{ports[PLAIN]}"
+        more = {certificates.ALERTING: self._alerting.port} if self._alerting else {}
+        self.tls_origins = {
+            name: f"https://{host}:{port}"
+            for name, port in {**ports, **more}.items()
+            if name != PLAIN
+        }
         self._ready.set()
 
     def serve_forever(self, announce: Callable[[str], None]) -> None:
@@ -120,6 +145,9 @@ class SandboxServer:
                 self.application.world.settle_everything()
             self._state.save(self.application.world)
         self.application.log.close()
+        if self._alerting:
+            self._alerting.close()
+        self._folder.cleanup()
 
     async def _serve_forever(self, announce: Callable[[str], None]) -> None:
         stop = asyncio.Event()
@@ -128,18 +156,11 @@ class SandboxServer:
 
         saving = asyncio.create_task(self._save_now_and_then())
 
-        def opened(port: int) -> None:
-            self._opened(port)
+        def opened(ports: Mapping[str, int]) -> None:
+            self._opened(ports)
             announce(self.origin)
 
-        await serve(
-            self.application,
-            ControlApi(self.control),
-            self.options.host,
-            self.options.port,
-            opened,
-            stop,
-        )
+        await self._listen(opened, stop)
         saving.cancel()
 
     async def _save_now_and_then(self) -> None:
@@ -155,12 +176,15 @@ def running(
     seed: int = 0,
     port: int = 0,
     log: Path | None = None,
+    tls: bool = False,
     **switches: Any,
 ) -> Iterator[SandboxServer]:
     """A sandbox on a free port for the length of a ``with``; switches by keyword.
 
-    ``invoices`` is a number per account or a mapping of account name to number."""
+    ``invoices`` is a number per account or a mapping of account name to number. With ``tls``
+    the server's ``tls_origins`` name an origin for each of ``certificates.LISTENERS``."""
     chosen = Switches()
     chosen.set(**switches)
-    with SandboxServer(Options(port=port, invoices=invoices, seed=seed, log=log), chosen) as server:
+    options = Options(port=port, invoices=invoices, seed=seed, log=log, tls=tls)
+    with SandboxServer(options, chosen) as server:
         yield server

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from providers.sandbox.application import Application, Delivery
@@ -11,6 +12,8 @@ from providers.sandbox.delivery import Wire, spoil
 from providers.sandbox.wire import BadRequestError, Parser, Request, Response, json_response
 
 ControlHandler = Callable[[Request], Response]
+PLAIN = ""
+"""The name of the listener that speaks plain HTTP."""
 SETTLE_EVERY = 0.05
 """Seconds between two looks for changes that fell due while nobody called."""
 
@@ -139,20 +142,30 @@ async def serve(
     control: ControlHandler,
     host: str,
     port: int,
-    ready: Callable[[int], None],
+    ready: Callable[[Mapping[str, int]], None],
     stop: asyncio.Event,
+    tls: Mapping[str, ssl.SSLContext],
 ) -> None:
-    """Listens until ``stop`` is set; calls ``ready`` with the port once it does."""
+    """Listens until ``stop`` is set; calls ``ready`` with the ports once it does.
+
+    The port of plain HTTP is named ``PLAIN``, those that speak TLS as in ``tls``."""
     loop = asyncio.get_running_loop()
     alive: set[Connection] = set()
-    server = await loop.create_server(
-        lambda: Connection(application, control, alive), host, port, backlog=512
-    )
-    ready(server.sockets[0].getsockname()[1])
+
+    async def listen(port: int, context: ssl.SSLContext | None) -> asyncio.Server:
+        return await loop.create_server(
+            lambda: Connection(application, control, alive), host, port, backlog=512, ssl=context
+        )
+
+    servers = {PLAIN: await listen(port, None)}
+    for name, context in tls.items():
+        servers[name] = await listen(0, context)
+    ready({name: server.sockets[0].getsockname()[1] for name, server in servers.items()})
     settling = loop.create_task(_settle(application))
     await stop.wait()
     settling.cancel()
-    server.close()
+    for server in servers.values():
+        server.close()
     for connection in list(alive):
         connection.abort()
     await asyncio.sleep(0)

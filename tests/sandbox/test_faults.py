@@ -331,12 +331,38 @@ def test_a_slow_answer_is_a_good_one(sandbox: SandboxServer, at: Open) -> None:
     assert time.monotonic() - start >= 0.2
 
 
+def test_a_fault_can_wait_for_another_call_about_the_same_invoice(
+    sandbox: SandboxServer, at: Open
+) -> None:
+    struck, spared = (sandbox.control.add_invoice("visa-harbour") for _ in range(2))
+    visa = at("visa-harbour")
+    for invoice in (struck, spared):
+        sandbox.control.set_fault(
+            "503", "visa-harbour", invoice, kind="fetch", once_seen="cancel", times=2
+        )
+    assert visa.fetch(struck).status == 200
+    visa.cancel(struck)
+    assert [visa.fetch(struck).status for _ in range(3)] == [503, 503, 200]
+    assert visa.fetch(spared).status == 200
+
+
+def test_of_several_faults_the_one_asked_for_first_strikes(
+    sandbox: SandboxServer, at: Open
+) -> None:
+    invoice = sandbox.control.add_invoice("visa-harbour")
+    sandbox.control.set_fault("503", "visa-harbour", kind="fetch")
+    sandbox.control.set_fault("404", "visa-harbour", invoice, kind="fetch")
+    assert [at("visa-harbour").fetch(invoice).status for _ in range(3)] == [503, 404, 200]
+
+
 def test_no_fault_is_without_a_place_and_none_is_accepted_that_does_not_exist() -> None:
     assert {*ACCEPT, *SENT, *ANSWERS, *TEOS, *QUIET} == NAMES
     with pytest.raises(UnknownFaultError):
         Fault("gremlins")
     with pytest.raises(UnknownFaultError):
         Fault("503", kind="everything")
+    with pytest.raises(UnknownFaultError):
+        Fault("503", once_seen="everything")
     with pytest.raises(UnknownFaultError):
         Fault("fin_at_accept", applied="after")
 

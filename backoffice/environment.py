@@ -3,6 +3,7 @@
 Every refusal is one sentence that names the variable and says how to make a value.
 """
 
+import os
 import re
 import secrets
 from pathlib import Path
@@ -103,6 +104,14 @@ def origins(given: list[str], variable: str) -> list[str]:
                 f"{variable} holds {origin!r}; leave out everything from '?' or '#' on"
             )
     return [origin.rstrip("/") for origin in given]
+
+
+def readable_file(given: str, variable: str) -> str:
+    """The path of a file that is there and may be read; "" for none given."""
+    path = given.strip()
+    if path and not (Path(path).is_file() and os.access(path, os.R_OK)):
+        raise ImproperlyConfigured(f"{variable} is {path!r}; write the path of a readable file")
+    return path
 
 
 def database(url: str, base_dir: Path) -> dict[str, Any]:

@@ -149,6 +149,10 @@ Q_CLUSTER: dict[str, Any] = {
 PROVIDER_EXTRA_ORIGINS = environment.origins(
     env.list("PROVIDER_EXTRA_ORIGINS", default=[]), "PROVIDER_EXTRA_ORIGINS"
 )
+# Whom to believe who a server is. There is no switch to believe everybody.
+PROVIDER_CA_BUNDLE = environment.readable_file(
+    env.str("PROVIDER_CA_BUNDLE", default=""), "PROVIDER_CA_BUNDLE"
+)
 
 # --- Who is here ------------------------------------------------------------------------------
 

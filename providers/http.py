@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -52,7 +52,10 @@ IDLE_SECONDS = 4.0
 
 
 class Client:
-    """Sends requests to one account's base URL. Shared by the threads that work for it."""
+    """Sends requests to one account's base URL. Shared by the threads that work for it.
+
+    `ca_bundle` is a file of the authorities to trust instead of those that come with requests.
+    """
 
     def __init__(
         self,
@@ -61,11 +64,14 @@ class Client:
         redactor: Redactor,
         recorder: Recorder,
         total_seconds: float = TOTAL_SECONDS,
+        ca_bundle: str = "",
     ) -> None:
         self._base = base_url.rstrip("/")
         self._redactor = redactor
         self._recorder = recorder
         self._total_seconds = total_seconds
+        # True means the authorities that come with requests. No value switches this off.
+        self._verified_by = ca_bundle or True
         self._threads = threading.local()
         self._watchdog = Watchdog()
         self._sessions: list[requests.Session] = []
@@ -213,7 +219,7 @@ class Client:
         now = time.monotonic()
         session: requests.Session | None = getattr(self._threads, "session", None)
         if session is None:
-            session = _new_session()
+            session = _new_session(self._verified_by)
             self._threads.session = session
             self._sessions.append(session)
         elif now - self._threads.used > IDLE_SECONDS:
@@ -288,9 +294,10 @@ class _Session(requests.Session):
         """Nowhere. Even unfollowed, requests would read the body of a redirect, however large."""
 
 
-def _new_session() -> requests.Session:
+def _new_session(verified_by: str | Literal[True]) -> requests.Session:
     session = _Session()
     session.trust_env = False
+    session.verify = verified_by
     session.headers.clear()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):

@@ -132,6 +132,7 @@ class ProviderAccount(models.Model):
             redactor=Redactor(held[one.name] for one in fields if one.secret and one.name in held),
             recorder=recorder,
             total_seconds=self.adapter_class.total_seconds,
+            ca_bundle=settings.PROVIDER_CA_BUNDLE,
         )
         return self.adapter_class(client, held, self.api_settings)
 

@@ -20,6 +20,7 @@ os.environ.update(
         "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
         "CSRF_TRUSTED_ORIGINS": "",
         "PROVIDER_EXTRA_ORIGINS": "",
+        "PROVIDER_CA_BUNDLE": "",
         "REDIS_URL": "",
         "SECURE_SSL": "False",
         "PACE": "",

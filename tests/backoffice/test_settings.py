@@ -208,3 +208,12 @@ def test_an_unknown_log_level_is_refused(given: str) -> None:
 def test_an_unknown_time_zone_is_refused(given: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="TIME_ZONE"):
         environment.time_zone(given)
+
+
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    bundle = tmp_path / "authorities.pem"
+    with pytest.raises(ImproperlyConfigured, match="PROVIDER_CA_BUNDLE"):
+        environment.readable_file(str(bundle), "PROVIDER_CA_BUNDLE")
+    bundle.touch()
+    assert environment.readable_file(f" {bundle} ", "PROVIDER_CA_BUNDLE") == str(bundle)
+    assert environment.readable_file("", "PROVIDER_CA_BUNDLE") == ""

@@ -51,12 +51,14 @@ class Breaker:
     def note(self, ok: bool) -> float | None:
         """Take note of a call; returns for how long to leave the account alone, if at all."""
         self._recent.append(ok)
+        if ok:
+            return None
         recent = list(self._recent)
         row = recent[-self.IN_A_ROW :]
         tripped = (len(row) == self.IN_A_ROW and not any(row)) or (
             len(recent) == self.WINDOW and recent.count(False) * 2 >= self.WINDOW
         )
-        if not tripped and not (self.half_open and not ok):
+        if not tripped and not self.half_open:
             return None
         self._recent.clear()
         self.trips += 1

@@ -20,7 +20,8 @@ class Lease:
         self.token: UUID = uuid4()
         self._account_id = account_id
         self._seconds = seconds
-        self._good_until = 0.0
+        self._margin = min(MARGIN_SECONDS, seconds / 4)
+        self._good_until = self._good_until_by_wall = 0.0
         self._offset = timedelta()
 
     def acquire(self) -> bool:
@@ -48,12 +49,18 @@ class Lease:
 
     def is_good(self) -> bool:
         """Whether a first byte may leave now. Asked from any thread, without the database."""
-        return time.monotonic() < self._good_until
+        # A machine that sleeps stops the one clock, an administrator may set back the other.
+        return time.monotonic() < self._good_until and time.time() < self._good_until_by_wall
+
+    def is_held(self) -> bool:
+        """Whether nobody has taken it over, by the database; within a transaction until its end."""
+        row = ProviderAccount.objects.filter(pk=self._account_id, lease_token=self.token)
+        return row.select_for_update(no_key=True).exists()
 
     def is_due(self) -> bool:
         """Whether it is time to renew: a third of its life is over."""
         left = self._good_until - time.monotonic()
-        return left < self._seconds * 2 / 3 - MARGIN_SECONDS
+        return left < self._seconds * 2 / 3 - self._margin
 
     def now(self) -> datetime:
         """The database's time, without asking it."""
@@ -61,11 +68,11 @@ class Lease:
 
     def _write(self, condition: Q, **changes: UUID) -> bool:
         # The local clock is read first, so that the local deadline is never the later one.
-        started = time.monotonic()
+        started, started_by_wall = time.monotonic(), time.time()
         row = ProviderAccount.objects.filter(condition, pk=self._account_id)
         expires = Now() + timedelta(seconds=self._seconds)
         if not row.update(lease_expires_at=expires, **changes):
             return False
-        margin = min(MARGIN_SECONDS, self._seconds / 4)
-        self._good_until = started + self._seconds - margin
+        self._good_until = started + self._seconds - self._margin
+        self._good_until_by_wall = started_by_wall + self._seconds - self._margin
         return True

@@ -279,7 +279,7 @@ def _read_cancelled(standing: Standing, read: Read) -> Decision:
     if isinstance(read, Seen) and read.status is Status.CANCELLED:
         # Once after settling, and once more a day later.
         due_in = None if standing.verified else DAY
-        return Decision(State.CANCELLED, standing.code, due_in=due_in, verified=True)
+        return Decision(State.CANCELLED, due_in=due_in, verified=True)
     if read == FAILED_READ or (isinstance(read, Seen) and read.status is Status.UNKNOWN):
         delay = READ_DELAYS[min(standing.reads, len(READ_DELAYS) - 1)]
         return Decision(State.CANCELLED, standing.code, due_in=delay)

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -70,8 +70,7 @@ class Client:
         self._redactor = redactor
         self._recorder = recorder
         self._total_seconds = total_seconds
-        # True means the authorities that come with requests. No value switches this off.
-        self._verified_by = ca_bundle or True
+        self._ca_bundle = ca_bundle
         self._threads = threading.local()
         self._watchdog = Watchdog()
         self._sessions: list[requests.Session] = []
@@ -219,7 +218,7 @@ class Client:
         now = time.monotonic()
         session: requests.Session | None = getattr(self._threads, "session", None)
         if session is None:
-            session = _new_session(self._verified_by)
+            session = _new_session(self._ca_bundle)
             self._threads.session = session
             self._sessions.append(session)
         elif now - self._threads.used > IDLE_SECONDS:
@@ -294,10 +293,11 @@ class _Session(requests.Session):
         """Nowhere. Even unfollowed, requests would read the body of a redirect, however large."""
 
 
-def _new_session(verified_by: str | Literal[True]) -> requests.Session:
+def _new_session(ca_bundle: str) -> requests.Session:
     session = _Session()
     session.trust_env = False
-    session.verify = verified_by
+    # True means the authorities that come with requests. No value switches this off.
+    session.verify = ca_bundle or True
     session.headers.clear()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):

@@ -18,7 +18,7 @@ from invoices.lease import Lease
 from invoices.models.attempt import CancellationAttempt
 from invoices.pacing import Rate
 from providers.adapters.base import Adapter, CancelAnswer, CheckResult, Found
-from providers.errors import NotSent, OutcomeUnknown, ProviderError
+from providers.errors import NotSent, OutcomeUnknown, ProviderError, ReadToDecide
 from providers.exchange import Exchange, OutgoingRequest
 
 log = logging.getLogger(__name__)
@@ -179,6 +179,13 @@ def _result(adapter: Adapter, job: Job) -> Result:
     except ProviderError as error:
         if isinstance(error, NotSent) and job.doubtful:
             return OutcomeUnknown("unexpected_answer", error.message)
+        if (
+            isinstance(error, OutcomeUnknown | ReadToDecide)
+            and job.kind == "cancel"
+            and not job.stored
+        ):
+            # Whatever failed, it was not the cancel: nothing leaves that was not stored before.
+            return NotSent("internal_error", error.message, pause_account=error.pause_account)
         return error
     except Exception:
         log.exception("The adapter of %s failed on a %s.", adapter.code, job.kind)
@@ -191,7 +198,7 @@ def _note(job: Job, exchange: Exchange) -> None:
     """Keep count of what left, to be exact about what may have been carried out."""
     if not exchange.sent:
         return
-    if exchange.status != 401:
+    if exchange.status != 401 or not exchange.complete:
         job.left += 1
     if not exchange.complete:
         job.doubtful = True

@@ -125,7 +125,7 @@ def everything() -> Iterator[tuple[Standing, object, Decision]]:
     yield from of_interruptions()
 
 
-# --- what holds for every row ----------------------------------------------------------------------
+# --- what holds for every row ---------------------------------------------------------------------
 
 
 def test_every_decision_is_a_step_that_the_state_machine_has() -> None:
@@ -252,7 +252,7 @@ def test_no_sequence_of_ends_sends_more_than_three_times(
         standing = replace(standing, state=State.SENDING if queued else decision.to)
 
 
-# --- row by row ------------------------------------------------------------------------------------
+# --- row by row -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

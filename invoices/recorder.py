@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from invoices.models.evidence import CallSubject, ProviderRequest, ProviderResponse, pack_headers
+from providers.adapters.base import text
 from providers.exchange import Exchange, OutgoingRequest, parse
 from providers.models import ProviderAccount
 
@@ -52,7 +53,7 @@ def response_row(exchange: Exchange) -> ProviderResponse:
         body_sha256=hashlib.sha256(exchange.body).hexdigest(),
         complete=exchange.complete,
         fault=exchange.fault,
-        detail=exchange.detail.replace("\0", "")[:500],
+        detail=text(exchange.detail, 500),
         correlation_id=_correlation_id(exchange),
         duration_ms=exchange.duration_ms,
     )
@@ -66,7 +67,7 @@ def _correlation_id(exchange: Exchange) -> str:
         body = parse(exchange.body)
         if isinstance(body, dict):
             found = next((body[name] for name in CORRELATION_FIELDS if name in body), "")
-    return str(found).replace("\0", "").encode("utf-8", "replace").decode()[:100]
+    return text(found, 100)
 
 
 class DirectRecorder:

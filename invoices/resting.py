@@ -6,6 +6,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from invoices.models.evidence import HistoryEvent
+from providers.adapters.base import text
 from providers.models import ProviderAccount
 
 
@@ -48,5 +49,5 @@ def pause(account: ProviderAccount, code: str, reason: str) -> None:
             )
 
 
-def _plain(text: str) -> str:
-    return text.replace("\0", "")[:300]
+def _plain(said: str) -> str:
+    return text(said)

@@ -31,6 +31,8 @@ BatchState = CancellationBatch.State
 RETRYABLE = (State.FAILED, State.WITHDRAWN, State.SKIPPED)
 """Ends of which it is certain that nothing was carried out, so that a new attempt may be made."""
 
+STARTED = (BatchState.RUNNING, BatchState.PAUSED, BatchState.STOPPING, BatchState.FINISHED)
+
 WITHDRAW = Step(
     State.QUEUED,
     State.WITHDRAWN,
@@ -179,7 +181,7 @@ def _start(
         batch = CancellationBatch.objects.select_for_update().get(pk=batch_id)
         if batch.confirm_key != confirmation.key or batch.digest != confirmation.digest:
             raise BatchRefused("This is not the preview that was shown. Nothing was sent.")
-        if batch.state in (BatchState.RUNNING, BatchState.PAUSED, BatchState.FINISHED):
+        if batch.state in STARTED:
             return batch  # The same form once more: it has been started already.
         if batch.state != BatchState.DRAFT:
             state = batch.get_state_display().lower()

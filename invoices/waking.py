@@ -88,5 +88,8 @@ def _forgotten_drafts() -> list[CancellationBatch]:
 def _batches_without_work() -> list[int]:
     working = CancellationAttempt.objects.filter(batch=OuterRef("pk"), state__in=WORKING)
     running = (BatchState.RUNNING, BatchState.PAUSED, BatchState.STOPPING)
-    done = CancellationBatch.objects.filter(~Exists(working), state__in=running)
+    # One that is being stopped may have work left that came back unsent: no drain takes that.
+    done = CancellationBatch.objects.filter(
+        ~Exists(working) | Q(state=BatchState.STOPPING), state__in=running
+    )
     return list(done.values_list("pk", flat=True))

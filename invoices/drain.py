@@ -12,6 +12,7 @@ transaction is open during a call.
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
 
@@ -29,7 +30,7 @@ from invoices.models.batch import CancellationBatch
 from invoices.models.evidence import CallSubject, ProviderRequest
 from invoices.pacing import Breaker, Rate
 from invoices.recorder import refuse_inside_transaction, request_row
-from invoices.settling import Settling
+from invoices.settling import Settling, differs_from_copy
 from providers.adapters.base import Adapter, Found
 from providers.credentials import UnreadableCredentials
 from providers.errors import NotSent, OutcomeUnknown, ProviderError, TryLater
@@ -101,6 +102,8 @@ class Drain:
         self._probed = not self._breaker.half_open
         self._looked = 0.0
         self._nothing_due_until = 0.0
+        self._breaker_opened = 0.0
+        self._finishing = False
 
     def connect(self) -> Adapter | None:
         """The account's adapter, or None when it cannot be had; then a person must look."""
@@ -163,6 +166,8 @@ class Drain:
         if self._blocked_until:
             self._blocked_until = 0.0
             self._calls.reopen()
+            # Before anything leaves: was the account paused meanwhile?
+            self._looked = 0.0
             return True
         if self._is_due_within(LINGER_SECONDS):
             time.sleep(LOOK_SECONDS / 5)
@@ -245,7 +250,7 @@ class Drain:
         return claimed
 
     def _send_or_check(self, adapter: Adapter, claimed: Sequence[CancellationAttempt]) -> None:
-        """Read again before the cancel where one read covers many, or where our copy is old."""
+        """Read again before the cancel where one read covers many, or our copy is not as frozen."""
         oldest = self._lease.now() - FRESH
         # One malformed id must not spoil a call about fifty invoices.
         sound = [one for one in claimed if adapter.accepts(one.invoice.external_id)]
@@ -253,7 +258,9 @@ class Drain:
         to_check = [
             attempt
             for attempt in sound
-            if adapter.fetch_limit > 1 or attempt.invoice.synced_at < oldest
+            if adapter.fetch_limit > 1
+            or attempt.invoice.synced_at < oldest
+            or differs_from_copy(attempt)
         ]
         for group in grouped(to_check, adapter.fetch_limit):
             self._submit(Job("precheck", group))
@@ -288,19 +295,28 @@ class Drain:
 
     def _take(self, done: Done) -> None:
         self._jobs -= 1
-        self._note_health(done)
+        try:
+            self._note_health(done)
+        except DatabaseError:
+            # The answers that came in with this one are still to be taken in.
+            log.exception("The account's rest could not be noted; nothing more is sent.")
+            self._calls.shut("not_running")
         job, result = done.job, done.result
         adapter = self._settling.adapter
         if job.kind == "precheck" and isinstance(result, Found):
-            self._send(adapter, self._settling.take_precheck(done, result))
+            good = self._settling.take_precheck(done, result)
+            # No thread would make the call any more: they stay in hand, and are given back.
+            self._send(adapter, () if self._finishing else good)
         elif job.kind != "probe":
             self._settling.take(done)
 
     def _note_health(self, done: Done) -> None:
         """Let the account rest, or pause it, when the provider's answers ask for it."""
         result = done.result
+        # What was under way when the breaker opened says nothing about the time since.
+        is_news = done.job.started >= self._breaker_opened
         if not isinstance(result, ProviderError):
-            if done.job.kind != "cancel" and (self._breaker.half_open or not self._probed):
+            if done.job.kind != "cancel" and self._breaker.half_open and is_news:
                 self._breaker.close()
                 self._probed = True
                 resting.back(self._account)
@@ -312,13 +328,16 @@ class Drain:
         elif isinstance(result, TryLater):
             ours = outcomes.THROTTLE * settings.PACE
             self._rest(result.retry_after or ours, "rate_limited", result)
-        elif _is_trouble(result):
+        elif is_news and _is_trouble(result, probing=done.job.kind == "probe"):
             seconds = self._breaker.note(ok=False)
             if seconds is not None:
                 self._probed = False
+                self._breaker_opened = time.monotonic()
                 self._rest(seconds * settings.PACE, "breaker", result)
 
     def _rest(self, seconds: float, reason: str, error: ProviderError) -> None:
+        # Of several answers the one that asks for the longest rest holds.
+        seconds = max(seconds, self._blocked_until - time.monotonic())
         until = self._lease.now() + timedelta(seconds=seconds)
         resting.rest(self._account, until, reason, error.message, self._breaker.trips)
         self._block(seconds)
@@ -326,16 +345,21 @@ class Drain:
     # --- writing ------------------------------------------------------------------------------
 
     def _store(self, intents: Sequence[Intent]) -> None:
-        """Put requests on record, all in one transaction, and only then let them go."""
+        """Put requests on record, all in one transaction, and only then let them go.
+
+        A database that is gone stops the sending, and no more: answers are still to be taken in.
+        """
         try:
             if not self._stored(intents):
                 for intent in intents:
                     self._stored([intent])
         except DatabaseError:
             refusal = NotSent("not_running", "The request could not be put on record.")
+            log.exception("Requests could not be put on record; nothing more is sent.")
+            self._calls.shut("not_running")
             for intent in intents:
-                intent.settle(refusal)
-            raise
+                if not intent.ready.is_set():
+                    intent.settle(refusal)
 
     def _stored(self, intents: Sequence[Intent]) -> bool:
         """Whether all were stored; of many, none is when one may not be sent any more."""
@@ -397,8 +421,12 @@ class Drain:
 
     def _finish(self) -> None:
         """Nothing new leaves: take in what is under way, and write it."""
+        self._finishing = True
         gives_up = time.monotonic() + self._settling.adapter.total_seconds + 10.0
         while self._jobs and time.monotonic() < gives_up:
+            if self._lease.is_due():
+                with suppress(DatabaseError):
+                    self._lease.renew()
             self._handle(self._calls.messages(0.1))
         self._settle()
         self._settling.give_back(self._in_hand)
@@ -420,8 +448,10 @@ def grouped(
         yield group
 
 
-def _is_trouble(error: ProviderError) -> bool:
+def _is_trouble(error: ProviderError, *, probing: bool) -> bool:
     """Whether a failure speaks against the provider's health rather than against one invoice."""
     if isinstance(error, NotSent):
         return error.code not in outcomes.NOT_COUNTED | outcomes.MALFORMED
+    if probing:
+        return True
     return isinstance(error, OutcomeUnknown) and error.code != "unexpected_answer"

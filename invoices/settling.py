@@ -7,13 +7,14 @@ their history, and what the provider now says of the invoices.
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Q
 
 from invoices import batches, outcomes, sync
@@ -27,7 +28,7 @@ from invoices.models.invoice import Invoice
 from invoices.outcomes import Decision, Read, Standing
 from invoices.pacing import backoff
 from invoices.recorder import response_row
-from providers.adapters.base import Adapter, CancelAnswer, Found, RemoteInvoice
+from providers.adapters.base import Adapter, CancelAnswer, Found, RemoteInvoice, text
 from providers.errors import (
     CredentialsRejected,
     NotSent,
@@ -139,10 +140,16 @@ class Settling:
         exchanges, verdicts, seen = self._exchanges, self._verdicts, self._seen
         if not self.waiting:
             return set()
-        with transaction.atomic():
-            ProviderResponse.objects.bulk_create(response_row(one) for one in exchanges)
-            self._write_seen(seen)
-            self._write_verdicts(verdicts)
+        try:
+            with transaction.atomic():
+                self._write_answers(exchanges)
+                self._write_seen(seen)
+                self._write_verdicts(self._ours(verdicts))
+        except Exception:
+            # Whatever is wrong with the rest: an answer that is in must be kept.
+            with suppress(DatabaseError):
+                self._write_answers(exchanges)
+            raise
         self._exchanges, self._verdicts, self._seen = [], [], []
         self._since = time.monotonic()
         for batch_id in {one.attempt.batch_id for one in verdicts}:
@@ -209,7 +216,7 @@ class Settling:
                 attempt,
                 State(attempt.state),
                 decision,
-                message.replace("\0", "")[:300],
+                text(message),
                 sends=attempt.sends + left,
                 unsent=attempt.unsent + counts_unsent,
                 reads=_reads_after(attempt, decision, done),
@@ -225,6 +232,17 @@ class Settling:
         self._seen.append((list(found.invoices.values()), taken))
 
     # --- writing --------------------------------------------------------------------------------
+
+    def _write_answers(self, exchanges: Iterable[Exchange]) -> None:
+        """Once each, also when the news of an earlier commit was lost on its way to us."""
+        rows = [response_row(one) for one in exchanges]
+        ProviderResponse.objects.bulk_create(rows, ignore_conflicts=True)
+
+    def _ours(self, verdicts: list[Verdict]) -> list[Verdict]:
+        """Without a lease only what carries its token: what was read is another drain's now."""
+        if all(one.lease is not None for one in verdicts) or self._lease.is_held():
+            return verdicts
+        return [one for one in verdicts if one.lease is not None]
 
     def _write_seen(self, seen: Iterable[tuple[Sequence[RemoteInvoice], datetime]]) -> None:
         for remotes, taken in seen:
@@ -267,16 +285,31 @@ class Settling:
             changes=changes,
             lease=first.lease,
         )
+        if first.expected is State.CANCELLED:
+            attempts = self._without_a_newer_one(attempts)
         moved = CancellationAttempt.objects.move(attempts, step)
         if first.decision.to in (State.CANCELLED, State.ALREADY_CANCELLED):
             self._mark_cancelled([one for one in attempts if one.pk in moved])
+
+    def _without_a_newer_one(
+        self, attempts: list[CancellationAttempt]
+    ) -> list[CancellationAttempt]:
+        """Only one attempt may speak for an invoice; where a newer one does, look again later."""
+        spoken_for = CancellationAttempt.objects.live().filter(
+            invoice__in=[one.invoice_id for one in attempts]
+        )
+        taken = set(spoken_for.values_list("invoice_id", flat=True))
+        later = self._lease.now() + timedelta(seconds=outcomes.DAY * settings.PACE)
+        waiting = [one for one in attempts if one.invoice_id in taken]
+        CancellationAttempt.objects.filter(state=State.CANCELLED).reschedule(waiting, due_at=later)
+        return [one for one in attempts if one.invoice_id not in taken]
 
     def _write_same(
         self, first: Verdict, attempts: list[CancellationAttempt], changes: dict[str, Any]
     ) -> None:
         newly_verified = first.decision.verified and attempts[0].verified_at is None
         changes["code"] = first.decision.code
-        CancellationAttempt.objects.reschedule(attempts, **changes)
+        CancellationAttempt.objects.filter(state=first.expected).reschedule(attempts, **changes)
         if newly_verified:
             HistoryEvent.objects.bulk_create(
                 HistoryEvent(
@@ -349,6 +382,18 @@ def read_of(attempt: CancellationAttempt, found: Found, adapter: Adapter) -> Rea
     if remote is not None:
         return outcomes.Seen(remote.status, remote.status in adapter.cancellable)
     return outcomes.MISSING if reference in found.missing else outcomes.FAILED_READ
+
+
+def differs_from_copy(attempt: CancellationAttempt) -> bool:
+    """Whether our own copy of the invoice is no longer what the preview showed."""
+    invoice = attempt.invoice
+    return frozen_of(attempt) != Frozen(
+        invoice.status,
+        invoice.amount_minor,
+        invoice.currency,
+        invoice.exponent,
+        invoice.customer_name,
+    )
 
 
 def frozen_of(attempt: CancellationAttempt) -> Frozen:

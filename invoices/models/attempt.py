@@ -178,7 +178,7 @@ class AttemptQuerySet(models.QuerySet["CancellationAttempt"]):
         """Write when to look again, and what was learned, without a change of state."""
         if "state" in changes:
             raise IllegalMove("a state is changed by move() alone")
-        return self.model.objects.filter(pk__in=[one.pk for one in attempts]).update(**changes)
+        return self.filter(pk__in=[one.pk for one in attempts]).update(**changes)
 
     def move(
         self,

@@ -1,0 +1,250 @@
+"""What must hold between our database and the provider's own log, whatever happened.
+
+`violations` compares the two and returns a sentence for each thing that is wrong. It trusts only
+rows that are never changed and what the sandbox wrote down itself.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from invoices.models import (
+    CancellationAttempt,
+    CancellationBatch,
+    HistoryEvent,
+    ProviderRequest,
+    ProviderResponse,
+)
+from invoices.models.attempt import LEGAL, State
+from invoices.models.evidence import CallSubject
+from providers.adapters import ADAPTERS
+from providers.sandbox.control import Control
+
+Entry = Mapping[str, Any]
+MOST_SENDS = 3
+NOT_DONE = (State.REFUSED, State.SKIPPED, State.FAILED, State.WITHDRAWN)
+IN_HAND = (State.CLAIMED, State.SENDING)
+DUE = (State.QUEUED, State.UNKNOWN, State.ACCEPTED)
+TURNED_AWAY = (401, 429)
+"""Answers by which the provider states that it did not act, whatever the call was."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """The other side's view: its log, and who carried out each cancellation (numbers in it)."""
+
+    log: Sequence[Entry]
+    cancelled_by: Mapping[tuple[str, str], Sequence[int]]
+
+    @property
+    def cancels(self) -> list[Entry]:
+        """The cancel requests of known accounts that arrived."""
+        return [one for one in self.log if one["kind"] == "cancel" and one["account"]]
+
+    def about(self, account: str, reference: str, kind: str) -> list[Entry]:
+        """The requests of a kind that named an invoice, oldest first."""
+        return [
+            one
+            for one in self.log
+            if one["kind"] == kind and one["account"] == account and reference in one["ids"]
+        ]
+
+
+def seen_by(control: Control) -> Provider:
+    """What a sandbox saw."""
+    done = {
+        (account, invoice["id"]): invoice["cancelled_by"]
+        for account in control.stats()["invoices"]
+        for invoice in control.invoices(account)
+    }
+    return Provider(control.log(), done)
+
+
+def check(control: Control) -> None:
+    """Fail with a list of what is wrong."""
+    wrong = violations(seen_by(control))
+    assert not wrong, "\n".join(wrong)
+
+
+def violations(provider: Provider) -> list[str]:
+    """Every breach of an invariant, as a sentence."""
+    return [
+        *_calls_on_record(provider),
+        *_answers_kept(provider),
+        *_sends(provider),
+        *_blind_resends(provider),
+        *_ends(provider),
+        *_overlaps(provider),
+        *_standing_still(),
+        *_counts(),
+        *_chains(),
+    ]
+
+
+def _calls_on_record(provider: Provider) -> Iterator[str]:
+    """1, 6, 7: what arrived was stored, by an attempt about exactly these invoices, here."""
+    stored = {one.pk: one for one in ProviderRequest.objects.select_related("account")}
+    unsent = set(ProviderResponse.objects.filter(sent=False).values_list("request_id", flat=True))
+    subjects = _subjects()
+    seen = Counter(one["request_id"] for one in provider.cancels)
+    yield from (f"{key} arrived {count} times" for key, count in seen.items() if count > 1)
+    for entry in provider.log:
+        key = UUID(entry["request_id"]) if entry["request_id"] else None
+        if key in unsent:
+            yield f"{entry['kind']} {key} is on record as not sent and arrived"
+        if entry["kind"] != "cancel" or not entry["account"]:
+            continue
+        request = stored.get(key) if key else None
+        if request is None:
+            yield f"cancel {key} arrived and is not on record"
+        elif request.account.name != entry["account"]:
+            yield f"cancel {key} arrived at {entry['account']}, not at {request.account}"
+        else:
+            yield from _about_others(entry, subjects.get(request.pk, []))
+
+
+def _about_others(entry: Entry, attempts: Sequence[CancellationAttempt]) -> Iterator[str]:
+    if sorted(entry["ids"]) != sorted(one.invoice.external_id for one in attempts):
+        yield f"cancel {entry['request_id']} is about other invoices than its record"
+    for attempt in attempts:
+        if attempt.batch.confirmed_at is None:
+            yield f"attempt {attempt.pk} was sent without a confirmation"
+        if attempt.state in (State.DRAFT, State.INELIGIBLE):
+            yield f"attempt {attempt.pk} was sent and is {attempt.state}"
+
+
+def _subjects() -> dict[UUID, list[CancellationAttempt]]:
+    found: dict[UUID, list[CancellationAttempt]] = defaultdict(list)
+    rows = CallSubject.objects.filter(request__purpose="cancel", attempt__isnull=False)
+    for row in rows.select_related("attempt__invoice", "attempt__batch"):
+        found[row.request_id].append(row.attempt)
+    return found
+
+
+def _answers_kept(provider: Provider) -> Iterator[str]:
+    """2: an answer that was sent whole and read whole is here byte for byte."""
+    answers = {one.request_id: one for one in ProviderResponse.objects.filter(complete=True)}
+    for entry in provider.log:
+        mine = answers.get(UUID(entry["request_id"])) if entry["request_id"] else None
+        masked = entry["kind"] == "token"
+        if mine is None or masked or not entry["sent"] or not entry["sent_sha256"]:
+            continue
+        if mine.body_sha256 != entry["sent_sha256"]:
+            yield f"the answer to {entry['request_id']} is not what was sent"
+
+
+def _sends(provider: Provider) -> Iterator[str]:
+    """3: at most three, those turned away for their credentials apart."""
+    sent: Counter[int] = Counter()
+    subjects = _subjects()
+    for entry in provider.cancels:
+        if entry["status"] != 401 and entry["request_id"]:
+            sent.update(one.pk for one in subjects.get(UUID(entry["request_id"]), []))
+    yield from (
+        f"attempt {key} was sent {count} times" for key, count in sent.items() if count > MOST_SENDS
+    )
+
+
+def _blind_resends(provider: Provider) -> Iterator[str]:
+    """Two cancels of one invoice have a read between them, begun once the first had settled."""
+    for (account, reference), cancels in _by_invoice(provider).items():
+        adapter = ADAPTERS[cancels[0]["provider"]]
+        settle = (adapter.settle + adapter.read_lag) * settings.PACE
+        reads = provider.about(account, reference, "fetch")
+        for first, second in pairwise(cancels):
+            if first["status"] in TURNED_AWAY:
+                continue
+            proof = [
+                one
+                for one in reads
+                if first["started"] + settle <= one["started"] <= second["started"]
+            ]
+            if not proof:
+                yield f"{reference} was sent again without a read ({first['status']})"
+
+
+def _by_invoice(provider: Provider) -> dict[tuple[str, str], list[Entry]]:
+    found: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in provider.cancels:
+        for reference in entry["ids"]:
+            found[entry["account"], reference].append(entry)
+    return found
+
+
+def _ends(provider: Provider) -> Iterator[str]:
+    """4, 5: cancelled is cancelled there, by whom we say, and not done is not done by us."""
+    ours = _numbers_by_attempt(provider)
+    for attempt in CancellationAttempt.objects.select_related("invoice", "account"):
+        done = list(
+            provider.cancelled_by.get((attempt.account.name, attempt.invoice.external_id), ())
+        )
+        by_us = ours.get(attempt.pk, set()) & set(done)
+        if attempt.state in (State.CANCELLED, State.ALREADY_CANCELLED) and not done:
+            yield f"attempt {attempt.pk} is {attempt.state}, the invoice is not"
+        if attempt.state == State.ALREADY_CANCELLED and by_us:
+            yield f"attempt {attempt.pk} denies what it did itself"
+        if attempt.state in NOT_DONE and by_us:
+            yield f"attempt {attempt.pk} is {attempt.state}, and did cancel"
+        if attempt.state == State.CANCELLED and not attempt.evidence:
+            yield f"attempt {attempt.pk} is cancelled without evidence"
+
+
+def _numbers_by_attempt(provider: Provider) -> dict[int, set[int]]:
+    """For each attempt, the numbers that its cancels have in the provider's log."""
+    numbers = {one["request_id"]: one["seq"] for one in provider.cancels}
+    found: dict[int, set[int]] = defaultdict(set)
+    for key, attempts in _subjects().items():
+        if str(key) in numbers:
+            for attempt in attempts:
+                found[attempt.pk].add(numbers[str(key)])
+    return found
+
+
+def _overlaps(provider: Provider) -> Iterator[str]:
+    """10: two cancels of one invoice are never under way at once."""
+    for (_, reference), cancels in _by_invoice(provider).items():
+        for first, second in pairwise(cancels):
+            if first["finished"] is None or second["started"] < first["finished"]:
+                yield f"two cancels of {reference} overlap"
+
+
+def _standing_still() -> Iterator[str]:
+    """8: what is not at its end is due some time, or in somebody's hand."""
+    for attempt in CancellationAttempt.objects.all():
+        if attempt.state in DUE and attempt.due_at is None:
+            yield f"attempt {attempt.pk} is {attempt.state} and never due"
+        if attempt.state in IN_HAND and attempt.lease_token is None:
+            yield f"attempt {attempt.pk} is {attempt.state} in nobody's hand"
+
+
+def _counts() -> Iterator[str]:
+    """9: what was selected is the sum of what became of it."""
+    for batch in CancellationBatch.objects.exclude(state="discarded"):
+        if batch.selected_count != batch.attempts.count():
+            yield f"{batch} has {batch.attempts.count()} of {batch.selected_count} attempts"
+        working = batch.attempts.all().working().exists()
+        if batch.state == "finished" and working:
+            yield f"{batch} is finished, some of its attempts are not"
+
+
+def _chains() -> Iterator[str]:
+    """9: the history of each attempt is unbroken, legal, and ends where the attempt is."""
+    steps: dict[int, list[HistoryEvent]] = defaultdict(list)
+    for event in HistoryEvent.objects.filter(kind="attempt_state").order_by("id"):
+        steps[event.attempt_id].append(event)
+    for attempt in CancellationAttempt.objects.all():
+        if attempt.state == State.INELIGIBLE and not steps[attempt.pk]:
+            continue
+        at = State.DRAFT
+        for step in steps[attempt.pk]:
+            to = State(step.to_state)
+            if step.from_state != at or to not in LEGAL.get(at, frozenset()):
+                yield f"attempt {attempt.pk} went from {at} by {step}"
+            at = to
+        if at != attempt.state:
+            yield f"attempt {attempt.pk} is {attempt.state}, its history ends at {at}"

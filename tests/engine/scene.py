@@ -28,6 +28,7 @@ class Scene:
         **account: Any,
     ) -> None:
         self.control: Control = sandbox.control
+        self.origin = sandbox.origin
         self.name = name
         self.account: ProviderAccount = AccountFactory.create(
             name=name, origin=sandbox.origin, **account

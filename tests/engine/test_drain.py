@@ -167,7 +167,7 @@ def test_a_late_answer_is_kept_and_sets_no_state(sandbox: SandboxServer) -> None
     assert ProviderResponse.objects.get(request=request).status == 204
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_of_two_drains_at_once_one_works(sandbox: SandboxServer) -> None:
     scene = Scene(sandbox, invoices=12)
     batch = scene.started()

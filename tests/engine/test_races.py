@@ -79,9 +79,7 @@ def test_of_overlapping_batches_confirmed_at_once_each_invoice_is_in_one() -> No
     reverse = CancellationAttempt.objects.filter(batch=drafts[1][1]).order_by("-pk")
     for attempt in reverse[:30]:
         CancellationAttempt.objects.filter(pk=attempt.pk).update(message="moved")
-    results = at_once(
-        *[lambda u=u, b=b, f=f: batches.confirm(b, u, f) for u, b, f in drafts]  # type: ignore[misc]
-    )
+    results = at_once(*[lambda u=u, b=b, f=f: batches.confirm(b, u, f) for u, b, f in drafts])
     refused = [one for one in results if isinstance(one, batches.BatchRefused)]
     assert not [one for one in results if isinstance(one, Exception) and one not in refused]
     live = CancellationAttempt.objects.filter(state__in=LIVE)

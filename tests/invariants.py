@@ -184,7 +184,9 @@ def _ends(provider: Provider) -> Iterator[str]:
             provider.cancelled_by.get((attempt.account.name, attempt.invoice.external_id), ())
         )
         by_us = ours.get(attempt.pk, set()) & set(done)
-        if attempt.state in (State.CANCELLED, State.ALREADY_CANCELLED) and not done:
+        declared = attempt.evidence == "person"
+        said = attempt.state in (State.CANCELLED, State.ALREADY_CANCELLED) and not declared
+        if said and not done:
             yield f"attempt {attempt.pk} is {attempt.state}, the invoice is not"
         if attempt.state == State.ALREADY_CANCELLED and by_us:
             yield f"attempt {attempt.pk} denies what it did itself"

@@ -3,12 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 from pytest_django import Settings
 
@@ -34,6 +34,7 @@ from providers.models import ProviderAccount
 from providers.sandbox.running import SandboxServer
 from tests import invariants
 from tests.engine.scene import PACE, Scene
+from tests.processes import until
 
 pytestmark = pytest.mark.django_db
 
@@ -183,8 +184,6 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
     """Run this beside the test, with a connection of its own."""
 
     def body() -> None:
-        from django.db import connection  # noqa: PLC0415
-
         try:
             work()
         finally:
@@ -668,6 +667,21 @@ def test_a_request_that_takes_effect_after_we_gave_up_is_not_sent_again(
     invariants.check(scene.control)
 
 
+@pytest.mark.parametrize("fault", ["500_json", "502", "503", "504", "408", "html_200", "302"])
+def test_a_failing_answer_after_the_provider_had_acted_is_read_back(
+    fault: str, sandbox: SandboxServer
+) -> None:
+    scene = Scene(sandbox, "monite-nord")
+    batch = scene.started()
+    scene.control.set_fault(fault, scene.name, applied="after")
+    drain.run(scene.account.pk, 2.0)
+    ProviderAccount.objects.update(paused_at=None)
+    [attempt] = scene.drained(batch)
+    assert (attempt.state, attempt.evidence) == ("cancelled", "read_back")
+    assert len(scene.cancels()) == 1
+    invariants.check(scene.control)
+
+
 def test_when_no_read_succeeds_a_person_has_to_look(sandbox: SandboxServer) -> None:
     scene = Scene(sandbox)
     batch = scene.started()
@@ -694,3 +708,34 @@ def test_a_rate_is_kept_from_the_first_request_to_the_last(sandbox: SandboxServe
         within = sum(1 for at in times[first:] if at - times[first] <= 1.0)
         # A second's worth, the burst, and what a busy machine lets through late.
         assert within <= 20 + 10 + 8
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+@pytest.mark.parametrize("answers", [1, 9])
+def test_a_connection_to_the_database_that_is_cut_costs_no_answer_and_no_lease(
+    answers: int, sandbox: SandboxServer
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("only a server can cut a connection")
+    scene = Scene(sandbox, invoices=30, rate_per_second=60.0)
+    batch = scene.started()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        backend = cursor.fetchone()[0]
+
+    def cut() -> None:
+        until(lambda: len(scene.cancels()) >= answers)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [backend])
+
+    cutting = in_thread(cut)
+    with suppress(OperationalError):
+        drain.run(scene.account.pk, 5.0)
+    cutting.join(10)
+    scene.account.refresh_from_db()
+    assert scene.account.lease_expires_at is None
+    sent = ProviderRequest.objects.filter(purpose="cancel", response=None)
+    assert not sent.exists()
+    assert {one.state for one in scene.drained(batch)} == {"cancelled"}
+    assert len(scene.cancels()) == 30
+    invariants.check(scene.control)

@@ -1,9 +1,10 @@
-"""Runs the suite on SQLite, then on PostgreSQL, and says in one line what it used.
+"""Runs the suite on SQLite and on PostgreSQL, and says in one line what it used.
 
     python -m tests.run [--only sqlite|postgres] [arguments for pytest]
 
 PostgreSQL is the server that DATABASE_URL names. If it names none, it is a temporary one of
-our own; a server that we were not pointed at is never touched.
+our own; a server that we were not pointed at is never touched. Much of the suite waits, for
+processes and for time to pass, so both run at once; PostgreSQL's output follows at the end.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,12 +44,29 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     # A shell starts its background jobs with SIGINT ignored, and pytest would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    runs = []
-    if options.only != "postgres":
-        runs.append(on_sqlite(for_pytest))
-    if options.only != "sqlite":
-        runs.append(on_postgresql(for_pytest))
-    return summarise(runs)
+    if options.only == "sqlite":
+        return summarise([on_sqlite(for_pytest)])
+    if options.only == "postgres":
+        return summarise([on_postgresql(for_pytest)])
+    return on_both(for_pytest)
+
+
+def on_both(for_pytest: list[str]) -> int:
+    """SQLite before our eyes, PostgreSQL meanwhile in a process whose output is kept."""
+    command = [sys.executable, "-m", "tests.run", "--only", "postgres", *for_pytest]
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as kept,
+        subprocess.Popen(command, cwd=ROOT, stdout=kept, stderr=subprocess.STDOUT) as other,
+    ):
+        try:
+            run = on_sqlite(for_pytest)
+            other.wait()
+        except BaseException:
+            other.terminate()
+            raise
+        kept.seek(0)
+        print(f"\n{kept.read().rstrip()}")
+    return max(summarise([run]), other.returncode)
 
 
 def summarise(runs: list[Run]) -> int:

@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-MANAGE := DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py
+MANAGE := DATABASE_URL=sqlite://:memory: DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py
 
 RUN_LOCKS := requirements/base.txt requirements/redis.txt
 TEST_LOCKS := $(RUN_LOCKS) requirements/test.txt requirements/lint.txt

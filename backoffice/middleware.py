@@ -63,14 +63,19 @@ class RefuseNul:
 
 
 class RenewSession:
-    """Ends a session by idleness: its age counts from the last request, give or take a minute."""
+    """Ends a session by idleness: its age counts from the last request, give or take a minute.
+
+    What a page fetches by itself is no sign of a person: a browser left open must not keep its
+    session alive.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Renew the session of a person who is logged in."""
-        if request.user.is_authenticated:
+        by_itself = request.headers.get("X-Requested-With") == "fetch"
+        if request.user.is_authenticated and not by_itself:
             now = int(time.time())
             if now - request.session.get("renewed_at", 0) >= RENEW_AFTER:
                 request.session["renewed_at"] = now

@@ -110,6 +110,16 @@ def test_an_idle_session_ends(administrator: Client, time_machine: TimeMachineFi
     assert administrator.get("/admin/").status_code == 302
 
 
+def test_a_page_that_polls_does_not_keep_its_session_alive(
+    administrator: Client, time_machine: TimeMachineFixture
+) -> None:
+    assert administrator.get("/admin/").status_code == 200
+    for status in (200, 200, 200, 302):
+        time_machine.shift(4 * 60)
+        answer = administrator.get("/admin/", headers={"X-Requested-With": "fetch"})
+        assert answer.status_code == status
+
+
 def test_a_session_is_not_written_with_every_request(administrator: Client) -> None:
     assert "annul_session" in administrator.get("/admin/").cookies
     assert "annul_session" not in administrator.get("/admin/").cookies

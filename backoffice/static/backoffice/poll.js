@@ -5,11 +5,13 @@ Replaces the inside of [data-poll] elements by what their address answers, again
     <div data-poll="/admin/…/progress/" data-poll-every="2000">…</div>
 
 It rests while the tab is hidden, ends when the server says so (status 286 or "X-Poll: done"), and
-waits longer after each failure, saying so in words. Without it the page is simply as of its load.
+waits longer after each failure, saying so in words; being logged out ends it. Without it the page
+is simply as of its load.
 */
 {
   const SLOWEST = 30000;
   const LOST = "Connection lost, trying again.";
+  const LOGGED_OUT = "You are logged out. Load the page again to see how far it is.";
 
   const noteFor = (element) => {
     const note = document.createElement("p");
@@ -36,24 +38,26 @@ waits longer after each failure, saying so in words. Without it the page is simp
     const answer = await fetch(element.dataset.poll, {
       headers: { "X-Requested-With": "fetch" },
       credentials: "same-origin",
-      redirect: "error",
+      redirect: "manual",
     });
+    // Only the way to the log-in page is a redirection.
+    if (answer.type === "opaqueredirect") return LOGGED_OUT;
     if (!answer.ok) throw new Error(String(answer.status));
     show(element, await answer.text());
-    return answer.status === 286 || answer.headers.get("X-Poll") === "done";
+    return answer.status === 286 || answer.headers.get("X-Poll") === "done" ? "" : null;
   };
 
   const poll = async (element) => {
     const every = Number(element.dataset.pollEvery) || 2000;
     const note = noteFor(element);
     let wait = every;
-    for (let done = false; !done && element.isConnected; ) {
+    for (let ended = null; ended === null && element.isConnected; ) {
       await new Promise((resolve) => setTimeout(resolve, wait));
       await untilVisible();
       try {
-        done = await refresh(element);
+        ended = await refresh(element);
         wait = every;
-        note.textContent = "";
+        note.textContent = ended ?? "";
       } catch {
         wait = Math.min(wait * 2, SLOWEST);
         note.textContent = LOST;

@@ -12,7 +12,7 @@ from providers.adapters.base import text
 from providers.exchange import Exchange, OutgoingRequest, parse
 from providers.models import ProviderAccount
 
-CORRELATION_HEADERS = ("paypal-debug-id", "v-c-correlation-id", "x-request-id")
+CORRELATION_HEADERS = ("paypal-debug-id", "v-c-correlation-id", "cltraceid", "x-request-id")
 CORRELATION_FIELDS = ("debug_id", "clTraceId")
 
 

@@ -1,17 +1,11 @@
 """What probes ask: is this process up, and can the whole do its work?"""
 
-from datetime import timedelta
-
 from django.db import DatabaseError, connection
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from invoices.models import Heartbeat
-
-# A worker whose every place is taken by a drain answers only after that drain's time budget.
-WORKER_SILENCE = timedelta(seconds=60)
+from invoices.progress import worker_is_alive
 
 
 @require_safe
@@ -44,9 +38,9 @@ def database_answers() -> bool:
 
 
 def worker_was_seen() -> bool:
-    """Whether a sign of life came through the queue lately, by the database's clock."""
+    """Whether a worker is alive, by the same rule as on the pages."""
     try:
-        return Heartbeat.objects.filter(seen_at__gte=Now() - WORKER_SILENCE).exists()
+        return worker_is_alive()
     except DatabaseError:
         # Not migrated yet: the database answers, but nobody can work.
         return False

@@ -32,12 +32,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Link:
-    """An entry as this visitor sees it."""
+    """An entry as this visitor sees it; `count` says how much waits there."""
 
     label: str
     icon: str
     url: str
     current: bool
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Overview", "overview"),
             Entry("Invoices", "invoices", "invoices.Invoice"),
             Entry("Cancellation batches", "batches", "invoices.CancellationBatch"),
+            Entry("Needs review", "review", "invoices.CancellationAttempt"),
         ),
     ),
     (
@@ -140,7 +142,8 @@ class BackofficeSite(AdminSite):
         url = reverse(
             f"admin:{options.app_label}_{options.model_name}_changelist", current_app=self.name
         )
-        return Link(entry.label, entry.icon, url, request.path.startswith(url))
+        count = getattr(model_admin, "navigation_count", int)()
+        return Link(entry.label, entry.icon, url, request.path.startswith(url), count)
 
     def _admin_of(self, label: str) -> ModelAdmin[Any] | None:
         registered = (

@@ -17,6 +17,7 @@ from invoices.models import (
     Invoice,
     ProviderRequest,
     ProviderResponse,
+    ReviewDecision,
 )
 from invoices.models.attempt import State
 from invoices.reasons import reason
@@ -92,7 +93,10 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The facts of the sentence; `attempt` None: nobody ever asked for its cancellation."""
+    """The facts of the sentence; `attempt` None: nobody ever asked for its cancellation.
+
+    `last` is the newest call about the attempt, `decision` what two persons settled it by.
+    """
 
     attempt: CancellationAttempt | None
     provider: str = ""
@@ -101,6 +105,8 @@ class Told:
     read: Call | None = None
     why: str = ""
     options: tuple[tuple[Option, bool], ...] = ()
+    last: Call | None = None
+    decision: ReviewDecision | None = None
 
     @property
     def answered_at(self) -> datetime | None:
@@ -115,10 +121,16 @@ def told(invoice: Invoice) -> Told:
     """What became of the last attempt to cancel an invoice."""
     attempts = _made(invoice).select_related("batch__requested_by", "account")
     attempt = attempts.order_by("-pk").first()
-    provider = invoice.account.adapter_class
     if attempt is None:
-        return Told(None, provider.label)
-    calls = list(_calls(CallSubject.objects.filter(invoice=invoice, attempt=attempt)))
+        return Told(None, invoice.account.adapter_class.label)
+    return told_about(attempt)
+
+
+def told_about(attempt: CancellationAttempt) -> Told:
+    """What became of one attempt."""
+    provider = attempt.account.adapter_class
+    about = CallSubject.objects.filter(invoice=attempt.invoice_id, attempt=attempt)
+    calls = list(_calls(about))
     cancels = [one for one in calls if one.request.purpose == "cancel" and one.was_sent != "no"]
     reads = [one for one in calls if one.request.purpose == "fetch" and one.tone == "ok"]
     chosen = _chosen(attempt)
@@ -128,11 +140,19 @@ def told(invoice: Invoice) -> Told:
         asked=cancels[0] if cancels else None,
         asked_times=len(cancels),
         read=reads[0] if reads else None,
-        why=attempt.message or reason(attempt.state, attempt.code),
+        why=_why(attempt),
         options=tuple((one, bool(chosen.get(one.name))) for one in provider.options)
         if cancels
         else (),
+        last=calls[0] if calls else None,
+        decision=_decision(attempt) if attempt.code == "decided" else None,
     )
+
+
+def was_ever(attempt: CancellationAttempt, state: State) -> bool:
+    """Whether the attempt was once in this state."""
+    events = HistoryEvent.objects.filter(invoice=attempt.invoice_id, attempt=attempt)
+    return bool(events.filter(to_state=state).exists())
 
 
 def timeline(invoice: Invoice, page: int) -> Timeline:
@@ -154,6 +174,19 @@ def timeline(invoice: Invoice, page: int) -> Timeline:
     entries = _merged(happened, calls)
     cut = loose_calls[MOST_LOOSE:].exists() or loose_events[MOST_LOOSE:].exists()
     return Timeline(entries, page, pages, cut)
+
+
+def _why(attempt: CancellationAttempt) -> str:
+    """What was last said of it; where a person is to decide, why it came to that."""
+    known = reason(attempt.state, attempt.code)
+    if attempt.state == State.NEEDS_REVIEW and known:
+        return known
+    return attempt.message or known
+
+
+def _decision(attempt: CancellationAttempt) -> ReviewDecision | None:
+    confirmed = attempt.review_decisions.filter(answer=ReviewDecision.Answer.CONFIRMED)
+    return confirmed.select_related("proposed_by", "answered_by").first()
 
 
 def _word(state: str) -> str:

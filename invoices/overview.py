@@ -11,7 +11,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from invoices.models import CancellationAttempt, CancellationBatch, HistoryEvent, Invoice
+from invoices import reviews
+from invoices.models import CancellationAttempt, CancellationBatch, Invoice
 from invoices.models.attempt import WORKING, State
 from invoices.progress import (
     RUNNING,
@@ -26,6 +27,7 @@ from providers.models import ProviderAccount
 
 DAYS = 30
 MOST_BATCHES = 8
+MOST_APPROVALS = 8
 ENDS = (
     State.CANCELLED,
     State.ALREADY_CANCELLED,
@@ -53,12 +55,16 @@ def overview(user: User) -> dict[str, Any]:
     if not user.has_perm("invoices.view_invoice"):
         return {}
     return {
-        "tiles": [asdict(tile) for tile in (_open(), _due(), _cancelled_today(), _needs_review())],
-        "approvals": [],
+        "tiles": [
+            asdict(tile) for tile in (_open(), _due(), _cancelled_today(), _needs_review(user))
+        ],
+        "approvals": _approvals(user),
         "batches": running_batches(),
         "poll_url": reverse("admin:invoices_cancellationbatch_running"),
         "outcomes": _outcomes(),
-        "accounts": [_health(user, one) for one in ProviderAccount.objects.all()],
+        "accounts": [
+            _health(user, one) for one in ProviderAccount.objects.select_related("paused_by")
+        ],
         "worker": _worker(),
     }
 
@@ -113,7 +119,10 @@ def _cancelled_today() -> Tile:
     done = CancellationAttempt.objects.filter(
         batch__in=recent.values("pk"), state=State.CANCELLED, finished_at__gte=midnight
     )
-    figures = done.aggregate(count=Count("pk"), verified=Count("verified_at"))
+    # What two persons decided is no word of the provider's.
+    figures = done.exclude(evidence="person").aggregate(
+        count=Count("pk"), verified=Count("verified_at")
+    )
     pending = figures["count"] - figures["verified"]
     note = f"{pending:,} still to be verified" if pending else "confirmed by the providers"
     return Tile(
@@ -121,18 +130,31 @@ def _cancelled_today() -> Tile:
     )
 
 
-def _needs_review() -> Tile:
-    waiting = CancellationAttempt.objects.filter(state=State.NEEDS_REVIEW)
-    count = waiting.count()
+def _needs_review(user: User) -> Tile:
+    waiting = reviews.waiting().order_by().aggregate(count=Count("pk"), since=Min("finished_at"))
     href = _invoices(f"attempt={State.NEEDS_REVIEW}")
-    if not count:
+    if reviews.may_see_reviews(user):
+        href = reverse("admin:invoices_cancellationattempt_changelist")
+    if not waiting["count"]:
         return Tile("Needs review", "0", "nothing waits for a person", "quiet", href)
-    moved = HistoryEvent.objects.filter(
-        attempt__in=waiting.order_by("pk").values("pk")[:1], to_state=State.NEEDS_REVIEW
-    )
-    since = moved.aggregate(since=Min("at"))["since"]
-    note = f"oldest for {_age(since)}" if since else "decide each by hand"
-    return Tile("Needs review", f"{count:,}", note, "bad", href)
+    note = f"oldest for {_age(waiting['since'])}" if waiting["since"] else "decide each by hand"
+    return Tile("Needs review", f"{waiting['count']:,}", note, "bad", href)
+
+
+def _approvals(user: User) -> list[dict[str, str]]:
+    """Decisions that others have proposed and that this person may confirm."""
+    if not user.has_perm(reviews.PERMISSION):
+        return []
+    proposed = reviews.proposals().exclude(proposed_by=user)
+    rows = proposed.select_related("attempt__invoice", "proposed_by")[:MOST_APPROVALS]
+    return [
+        {
+            "title": f"{one.attempt.invoice}: {one.get_outcome_display().lower()}?",
+            "href": reverse("admin:invoices_cancellationattempt_change", args=[one.attempt_id]),
+            "note": f"Proposed by {one.proposed_by.get_username()} {_clock(one.proposed_at)}.",
+        }
+        for one in rows
+    ]
 
 
 def _outcomes() -> dict[str, Any]:
@@ -162,20 +184,11 @@ def _outcomes() -> dict[str, Any]:
 
 
 def _health(user: User, account: ProviderAccount) -> dict[str, Any]:
-    tone, word, note = "ok", "Good", ""
-    if account.last_error and account.last_error_at:
-        note = f"{account.last_error} ({_clock(account.last_error_at)})"
-    if account.is_paused:
-        tone, word, note = "bad", "Paused", account.pause_reason or note
-    elif account.resting_until and account.resting_until > timezone.now():
-        tone, word = "wait", f"Resting until {_clock(account.resting_until)}"
     return {
         "label": account.name,
         "href": _account_url(user, account),
-        "tone": tone,
-        "word": word,
+        "account": account,
         "rate": f"{account.rate_per_second:g}/s",
-        "note": note,
     }
 
 

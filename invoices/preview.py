@@ -12,7 +12,6 @@ from django.conf import settings
 from django.db.models import BigIntegerField, Count, ExpressionWrapper, F, Sum
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from invoices.drain import FRESH
 from invoices.eligibility import RULES, Rule
@@ -97,7 +96,7 @@ def preview(batch: CancellationBatch, chosen: Choices) -> Preview:
         effects=tuple(_effects(accounts, chosen)),
         seconds=_seconds(accounts, per_account),
         paused=tuple(one for one in accounts if one.is_paused),
-        resting=tuple(one for one in accounts if _is_resting(one)),
+        resting=tuple(one for one in accounts if one.is_resting),
         stale=sum(stale for _, stale in per_account.values()),
         worker_alive=worker_is_alive(),
     )
@@ -192,7 +191,3 @@ def _account_seconds(account: ProviderAccount, count: int, stale: int) -> float:
     cancels = math.ceil(count / adapter.cancel_limit)
     reads = stale if adapter.fetch_limit == 1 else math.ceil(count / adapter.fetch_limit)
     return (cancels + reads) / max(account.rate_per_second, 0.01)
-
-
-def _is_resting(account: ProviderAccount) -> bool:
-    return account.resting_until is not None and account.resting_until > timezone.now()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -17,8 +17,11 @@ from invoices.models import (
 from invoices.models.attempt import WORKING, State
 from invoices.reasons import reason
 
-SILENCE = timedelta(seconds=30)
-"""A worker that gave no sign of life for so long is taken to be gone."""
+SILENCE = timedelta(seconds=60)
+"""A worker that gave no sign of life for so long is taken to be gone.
+
+One whose every place is taken by a drain gives it only after that drain's time budget.
+"""
 RATE_WINDOW = timedelta(seconds=60)
 RATE_EVENTS = 400
 """The rate is taken from at most so many of a batch's newest events: an index range."""
@@ -103,7 +106,7 @@ class Progress:
     """A batch at one moment.
 
     `rate` is per second; `seconds_left` None: there is no telling. `blocked` wait for an account
-    that is paused.
+    that is paused, `resting` for one that rests and then goes on by itself.
     """
 
     selected: int
@@ -112,12 +115,18 @@ class Progress:
     rate: float
     seconds_left: int | None
     blocked: int
+    resting: int
     is_final: bool
 
     @property
     def working(self) -> int:
         """How many are still to be brought to an end."""
         return sum(one.count for one in self.outcomes if one.state in WORKING)
+
+    @property
+    def held_up(self) -> int:
+        """How many cannot go on for now, because of their account."""
+        return self.blocked + self.resting
 
     @property
     def total(self) -> int:
@@ -148,21 +157,30 @@ def progress(batch: CancellationBatch) -> Progress:
     cancelled = found.get(State.CANCELLED, 0)
     unverified = 0
     if cancelled:
-        unverified = batch.attempts.filter(state=State.CANCELLED, verified_at=None).count()
+        unverified = batch.attempts.all().unverified().count()
     working = sum(found.get(state, 0) for state in WORKING)
-    blocked = 0
-    if working:
-        blocked = batch.attempts.all().working().exclude(account__paused_at=None).count()
+    blocked, resting = _held_up(batch) if working else (0, 0)
     rate = _rate(batch) if working and batch.state == BatchState.RUNNING else 0.0
     return Progress(
         selected=batch.selected_count,
         outcomes=outcomes,
         unverified=unverified,
         rate=rate,
-        seconds_left=round((working - blocked) / rate) if rate else None,
+        seconds_left=round((working - blocked - resting) / rate) if rate else None,
         blocked=blocked,
+        resting=resting,
         is_final=batch.state not in RUNNING and not working and not unverified,
     )
+
+
+def _held_up(batch: CancellationBatch) -> tuple[int, int]:
+    """How many wait for a paused account, and how many for one that rests."""
+    working = batch.attempts.all().working()
+    counts = working.aggregate(
+        paused=Count("pk", filter=Q(account__paused_at__isnull=False)),
+        resting=Count("pk", filter=Q(account__paused_at=None, account__resting_until__gt=Now())),
+    )
+    return counts["paused"], counts["resting"]
 
 
 def counts_of(batch_ids: list[int]) -> dict[int, dict[State, int]]:

@@ -6,6 +6,7 @@ that is not listed is shown as it is.
 
 from invoices.eligibility import RULES
 from invoices.models.attempt import State
+from providers.models import ProviderAccount
 
 REFUSED = {
     "paid": "It is paid.",
@@ -67,7 +68,38 @@ OTHERS = {
     "vanished": "The provider does not have it any more, so it cannot tell.",
     "never_confirmed": "The provider took the request and never confirmed it.",
     "disagrees": "The provider confirmed the cancellation, but shows it as not cancelled.",
+    "decided": "Two persons decided it.",
 }
+
+LEFT_TO_A_PERSON = ("undecided", "vanished", "never_confirmed", "disagrees")
+"""The codes with which an attempt is parked for review."""
+
+DECISIONS = {
+    State.CANCELLED: (
+        "Our request was carried out. The invoice’s own status stays what the provider last stated."
+    ),
+    State.ALREADY_CANCELLED: (
+        "It had been cancelled before, not by us. "
+        "The invoice’s own status stays what the provider last stated."
+    ),
+    State.REFUSED: "The provider said no, and the invoice stands.",
+    State.FAILED: "Our request was not carried out. It may be retried, which sends a new one.",
+    State.WITHDRAWN: "Our request was not carried out, and nobody wants it any more.",
+}
+"""What each end means that two persons may decide on."""
+
+_RESTS = {
+    "rate_limited": "the provider asked for fewer calls",
+    "breaker": "too many calls to the provider failed",
+}
+
+
+def rest_reason(account: ProviderAccount) -> str:
+    """Why an account rests, to be put after "because"."""
+    known = _RESTS.get(account.resting_reason, "of errors")
+    if account.resting_reason == "breaker" and account.breaker_trips > 1:
+        return f"{known}, {account.breaker_trips} times in a row by now"
+    return known
 
 
 def reason(state: str, code: str) -> str:

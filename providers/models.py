@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from providers.adapters import ADAPTERS
 from providers.adapters.base import Adapter
@@ -102,6 +103,11 @@ class ProviderAccount(models.Model):
     def is_paused(self) -> bool:
         """Whether somebody, or a refusal of the credentials, switched this account off."""
         return self.paused_at is not None
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it waits until a time that lies ahead, and then goes on by itself."""
+        return self.resting_until is not None and self.resting_until > timezone.now()
 
     @property
     def credentials(self) -> Credentials:

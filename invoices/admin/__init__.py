@@ -1,5 +1,5 @@
 """The back office's pages; importing this registers them."""
 
-from invoices.admin import accounts, batches, evidence, invoices, syncs
+from invoices.admin import accounts, batches, evidence, invoices, reviews, syncs
 
-__all__ = ["accounts", "batches", "evidence", "invoices", "syncs"]
+__all__ = ["accounts", "batches", "evidence", "invoices", "reviews", "syncs"]

@@ -15,7 +15,6 @@ from django.http import (
 )
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from invoices import accounts, sync, tasks
@@ -94,12 +93,13 @@ class AccountAdmin(ProviderAccountAdmin):
             .annotate(last=Max("finished_at"))
             .values("last")
         )
-        return super().get_queryset(request).annotate(imported_at=Subquery(ended))
+        rows = super().get_queryset(request).select_related("paused_by")
+        return rows.annotate(imported_at=Subquery(ended))
 
     @admin.display(description="State")
     def state(self, account: ProviderAccount) -> SafeString:
-        """Paused, resting or active."""
-        return cell("account_state", account=account, resting=is_resting(account))
+        """Paused, resting or active; why, and until when."""
+        return cell("account_state", account=account)
 
     @admin.display(description="Rate", ordering="rate_per_second")
     def rate(self, account: ProviderAccount) -> str:
@@ -157,7 +157,6 @@ class AccountAdmin(ProviderAccountAdmin):
     def _card(self, request: HttpRequest, account: ProviderAccount) -> dict[str, Any]:
         return {
             "account": account,
-            "resting": is_resting(account),
             "unreadable": not _is_readable(account),
             "may_import": self.has_import_permission(request),
             "may_pause": self.has_pause_permission(request),
@@ -282,11 +281,6 @@ class AccountAdmin(ProviderAccountAdmin):
 
     def _url(self, name: str, *args: object) -> str:
         return reverse(f"admin:{name}", args=args, current_app=self.admin_site.name)
-
-
-def is_resting(account: ProviderAccount) -> bool:
-    """Whether the account waits until a time that lies ahead."""
-    return account.resting_until is not None and account.resting_until > timezone.now()
 
 
 def _is_readable(account: ProviderAccount) -> bool:

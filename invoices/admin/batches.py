@@ -214,7 +214,7 @@ class BatchAdmin(PreviewPages):
             "worker_alive": not state.working or worker_is_alive(),
             "worker_seen_at": worker_seen_at(),
             "steps": self._steps(request, batch),
-            "paused_accounts": _paused_accounts(batch) if state.working else [],
+            "held_up_accounts": _held_up_accounts(batch) if state.held_up else [],
         }
 
     def _steps(self, request: HttpRequest, batch: CancellationBatch) -> list[str]:
@@ -266,7 +266,8 @@ def _chosen_options(batch: CancellationBatch) -> list[tuple[str, str, bool]]:
     ]
 
 
-def _paused_accounts(batch: CancellationBatch) -> list[ProviderAccount]:
-    """Accounts that are paused while this batch has work for them."""
+def _held_up_accounts(batch: CancellationBatch) -> list[ProviderAccount]:
+    """Accounts that are paused or rest while this batch has work for them."""
     waiting = batch.attempts.all().working().order_by().values("account")
-    return list(ProviderAccount.objects.filter(pk__in=waiting).exclude(paused_at=None))
+    accounts = ProviderAccount.objects.filter(pk__in=waiting).select_related("paused_by")
+    return [one for one in accounts if one.is_paused or one.is_resting]

@@ -23,6 +23,7 @@ from invoices.admin.readonly import (
 )
 from invoices.models import CancellationAttempt, Invoice
 from invoices.models.attempt import State
+from invoices.reviews import may_see_reviews
 from invoices.search import MOST_CHARACTERS, find
 from providers.models import ProviderAccount
 
@@ -235,6 +236,7 @@ class InvoiceAdmin(ReadOnlyAdmin[Invoice]):
             "may_open_payloads": person(request).has_perms(
                 ("invoices.view_payload", "invoices.view_providerrequest")
             ),
+            "may_review": may_see_reviews(person(request)),
             "may_open_account": person(request).has_perm("providers.view_provideraccount"),
         }
 

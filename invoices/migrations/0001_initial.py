@@ -139,7 +139,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('kind', models.CharField(choices=[('attempt_state', 'Attempt'), ('attempt_verified', 'Cancellation verified'), ('batch_state', 'Batch'), ('invoice_status', 'Status at the provider'), ('invoice_imported', 'Imported'), ('account_paused', 'Account paused'), ('account_resumed', 'Account resumed'), ('account_changed', 'Account changed'), ('account_checked', 'Connection tested'), ('sync_requested', 'Import requested'), ('payload_viewed', 'Raw payload opened')], max_length=20)),
+                ('kind', models.CharField(choices=[('attempt_state', 'Attempt'), ('attempt_verified', 'Cancellation verified'), ('review_proposed', 'Decision proposed'), ('review_declined', 'Decision declined'), ('review_taken_back', 'Decision taken back'), ('review_overtaken', 'Decision overtaken by a read'), ('batch_state', 'Batch'), ('invoice_status', 'Status at the provider'), ('invoice_imported', 'Imported'), ('account_paused', 'Account paused'), ('account_resumed', 'Account resumed'), ('account_changed', 'Account changed'), ('account_checked', 'Connection tested'), ('sync_requested', 'Import requested'), ('payload_viewed', 'Raw payload opened')], max_length=20)),
                 ('from_state', models.CharField(blank=True, max_length=20)),
                 ('to_state', models.CharField(blank=True, max_length=20)),
                 ('code', models.CharField(blank=True, max_length=40)),
@@ -192,7 +192,7 @@ class Migration(migrations.Migration):
                 ('outcome', models.CharField(choices=[('cancelled', 'Cancelled'), ('already_cancelled', 'Already cancelled'), ('refused', 'Refused'), ('failed', 'Failed'), ('withdrawn', 'Withdrawn')], max_length=20)),
                 ('reason', models.TextField(max_length=1000)),
                 ('proposed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('answer', models.CharField(choices=[('open', 'Waiting for a second person'), ('confirmed', 'Confirmed'), ('declined', 'Declined'), ('overtaken', 'Overtaken by a read')], default='open', max_length=10)),
+                ('answer', models.CharField(choices=[('open', 'Waiting for a second person'), ('confirmed', 'Confirmed'), ('declined', 'Declined'), ('taken_back', 'Taken back'), ('overtaken', 'Overtaken by a read')], default='open', max_length=10)),
                 ('answered_at', models.DateTimeField(null=True)),
                 ('answered_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('attempt', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='review_decisions', to='invoices.cancellationattempt')),
@@ -302,6 +302,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='cancellationattempt',
             index=models.Index(fields=['invoice', '-id'], name='attempt_by_invoice'),
+        ),
+        migrations.AddIndex(
+            model_name='cancellationattempt',
+            index=models.Index(condition=models.Q(('state', 'needs_review')), fields=['finished_at', 'id'], name='attempt_parked'),
         ),
         migrations.AddConstraint(
             model_name='cancellationattempt',

@@ -145,6 +145,10 @@ class AttemptQuerySet(models.QuerySet["CancellationAttempt"]):
         """Attempts that the drain still has to bring to an end."""
         return self.filter(state__in=WORKING)
 
+    def unverified(self) -> "AttemptQuerySet":
+        """Cancelled by the provider's answer, and not yet read again to be sure."""
+        return self.filter(state=State.CANCELLED, verified_at=None).exclude(evidence="person")
+
     def freeze(self, batch: CancellationBatch, invoices: "models.QuerySet[Invoice]") -> int:
         """Add a draft attempt for each invoice, as it is now, by one statement.
 
@@ -398,7 +402,18 @@ class CancellationAttempt(models.Model):
                 name="attempt_in_hand",
             ),
             models.Index(fields=["invoice", "-id"], name="attempt_by_invoice"),
+            models.Index(
+                fields=["finished_at", "id"],
+                condition=Q(state="needs_review"),
+                name="attempt_parked",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"Attempt {self.pk}"
+
+    @property
+    def is_unverified(self) -> bool:
+        """As `unverified` above: the provider's word, still to be confirmed by a read."""
+        by_provider = self.state == State.CANCELLED and self.evidence != "person"
+        return by_provider and self.verified_at is None

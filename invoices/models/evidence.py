@@ -153,6 +153,10 @@ class HistoryEvent(InsertOnly):
     class Kind(models.TextChoices):
         ATTEMPT_STATE = "attempt_state", "Attempt"
         ATTEMPT_VERIFIED = "attempt_verified", "Cancellation verified"
+        REVIEW_PROPOSED = "review_proposed", "Decision proposed"
+        REVIEW_DECLINED = "review_declined", "Decision declined"
+        REVIEW_TAKEN_BACK = "review_taken_back", "Decision taken back"
+        REVIEW_OVERTAKEN = "review_overtaken", "Decision overtaken by a read"
         BATCH_STATE = "batch_state", "Batch"
         INVOICE_STATUS = "invoice_status", "Status at the provider"
         INVOICE_IMPORTED = "invoice_imported", "Imported"

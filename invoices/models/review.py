@@ -17,6 +17,7 @@ class ReviewDecision(models.Model):
         OPEN = "open", "Waiting for a second person"
         CONFIRMED = "confirmed", "Confirmed"
         DECLINED = "declined", "Declined"
+        TAKEN_BACK = "taken_back", "Taken back"
         OVERTAKEN = "overtaken", "Overtaken by a read"
 
     OUTCOMES = (

@@ -3,6 +3,7 @@
 {% load told %}
 {{ seconds|duration }}            45.0 -> "45 seconds", 170 -> "3 minutes"
 {{ attempt.state|why:attempt.code }}
+{{ account|rest_reason }}      "the provider asked for fewer calls"
 {{ moment|clock }}                "14:02:11 UTC", with its day unless that is today
 """
 
@@ -14,7 +15,8 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from invoices.reasons import reason
+from invoices.reasons import reason, rest_reason
+from providers.models import ProviderAccount
 
 register = template.Library()
 
@@ -34,6 +36,12 @@ def duration(seconds: float) -> str:
 def why(state: str, code: str) -> str:
     """What an attempt's code means in its state."""
     return reason(state, code)
+
+
+@register.filter(name="rest_reason")
+def why_it_rests(account: ProviderAccount) -> str:
+    """Why an account rests, to be put after "because"."""
+    return rest_reason(account)
 
 
 @register.filter

@@ -29,6 +29,7 @@ LIST = "/admin/invoices/invoice/"
 BATCHES = "/admin/invoices/cancellationbatch/"
 CALLS = "/admin/invoices/providerrequest/"
 HISTORY = "/admin/invoices/historyevent/"
+QUEUE = "/admin/invoices/cancellationattempt/"
 
 XSS = """"><script>alert(1)</script><img src=x onerror=alert(1)>' onload='x"""
 

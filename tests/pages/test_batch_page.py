@@ -161,6 +161,44 @@ def test_a_paused_account_is_said_with_its_reason(client: Client) -> None:
     assert "All that is left waits for a paused account." in page
 
 
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"resting_reason": "rate_limited"}, "because the provider asked for fewer calls;"),
+        ({"resting_reason": "breaker"}, "because too many calls to the provider failed;"),
+        ({"resting_reason": "breaker", "breaker_trips": 3}, "failed, 3 times in a row by now;"),
+    ],
+)
+def test_a_resting_account_is_said_with_its_end_and_why(
+    client: Client, facts: dict[str, Any], why: str
+) -> None:
+    user = login(client, "operator")
+    batch = filled(user, {"queued": 2})
+    until = timezone.now() + timedelta(minutes=3)
+    ProviderAccount.objects.update(resting_until=until, **facts)
+    page = page_of(client, batch)
+    assert "paypal-europe rests until <time" in page
+    assert why in page
+    assert "it goes on by itself" in page
+    assert "All that is left waits for an account that rests" in page
+    ProviderAccount.objects.update(resting_until=timezone.now() - timedelta(seconds=1))
+    assert "rests until" not in page_of(client, batch)
+
+
+def test_who_paused_an_account_is_said(client: Client) -> None:
+    user = login(client, "operator", username="mara")
+    batch = filled(user, {"queued": 1})
+    ProviderAccount.objects.update(paused_at=timezone.now(), paused_by=user, pause_reason="Audit")
+    assert "by mara. Reason: Audit" in page_of(client, batch)
+
+
+def test_nothing_is_said_of_accounts_for_which_nothing_is_left(client: Client) -> None:
+    user = login(client, "operator")
+    batch = filled(user, {"cancelled": 1})
+    ProviderAccount.objects.update(paused_at=timezone.now(), pause_reason="Audit")
+    assert "is paused" not in page_of(client, batch)
+
+
 def buttons(page: str) -> list[str]:
     return [step for step in ("pause", "resume", "stop", "retry") if f'value="{step}"' in page]
 

@@ -46,14 +46,14 @@ def test_the_tiles_count_what_they_say(client: Client) -> None:
     attempt(batch, rows[1], "cancelled", finished_at=now, verified_at=now)
     attempt(batch, rows[2], "cancelled", finished_at=now)
     attempt(batch, rows[3], "cancelled", finished_at=now - timedelta(days=2))
-    event(attempt(batch, rows[4], "needs_review", code="vanished"), "needs_review")
+    attempt(batch, rows[4], "needs_review", code="vanished", finished_at=now - timedelta(hours=3))
     found = tiles(client)
     assert found["Open invoices"] == ("5", "at 1 provider account")
     assert found["Work due"][0] == "1"
     assert "3" in found["Work due"][1]
     assert found["Cancelled today"] == ("2", "1 still to be verified")
     assert found["Needs review"][0] == "1"
-    assert found["Needs review"][1].startswith("oldest for")
+    assert found["Needs review"][1] == "oldest for 3 hours"
 
 
 def test_running_batches_are_shown_and_polled(client: Client) -> None:
@@ -85,11 +85,12 @@ def test_an_accounts_health_is_told(client: Client) -> None:
     login(client, "operator")
     AccountFactory.create()
     page = text(client, "/admin/")
-    assert ">Good<" in page
+    assert ">Active<" in page
     later = timezone.now() + timedelta(minutes=5)
     ProviderAccount.objects.update(resting_until=later, last_error="HTTP 503", last_error_at=later)
     page = text(client, "/admin/")
-    assert "Resting until" in page
+    assert "Rests until" in page
+    assert "it goes on by itself" in page
     assert "HTTP 503" in page
     ProviderAccount.objects.update(paused_at=later, pause_reason="Wrong secret")
     assert "Wrong secret" in text(client, "/admin/")

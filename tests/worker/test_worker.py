@@ -65,7 +65,7 @@ def test_a_cluster_that_was_killed_or_stands_still_is_replaced(worker: Started) 
 
     # As after the loss of an idle process: alive, and deaf for good.
     os.killpg(second, signal.SIGSTOP)
-    until(lambda: len(worker.clusters()) == 3, 30)
+    until(lambda: len(worker.clusters()) == 3, 90)
     worker.await_sign()
     assert not is_alive(second)
     assert "does not answer" in worker.log.read_text()

@@ -143,15 +143,22 @@ class Worker:
     # --- the database -------------------------------------------------------------------
 
     def _look(self) -> None:
+        if self._attempted(self._listen):
+            # A silent cluster may itself be what keeps us from writing: go on counting.
+            self._attempted(self._wake)
+            self._attempted(self._tidy_up)
+        else:
+            self._ears.restart(time.monotonic())
+
+    def _attempted(self, work: Callable[[], None]) -> bool:
+        """Whether it went well; what is away for now, the database or the queue, is waited for."""
         try:
-            self._listen()
-            self._wake()
-            self._tidy_up()
+            work()
         except Exception:
-            # The outermost edge: the database or the queue is away. It is waited for.
             log.exception("The worker cannot see the database or the queue; it tries again.")
             connections.close_all()
-            self._ears.restart(time.monotonic())
+            return False
+        return True
 
     def _listen(self) -> None:
         seen = Heartbeat.objects.filter(pk=self._row).values_list("seen_at", flat=True).first()

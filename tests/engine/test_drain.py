@@ -27,7 +27,7 @@ from invoices.models.attempt import IllegalMove, State, Step
 from invoices.recorder import DirectRecorder
 from invoices.settling import Settling
 from providers.adapters.base import Found
-from providers.errors import NotSent, OutcomeUnknown
+from providers.errors import NotSent, OutcomeUnknown, TryLater
 from providers.exchange import Exchange
 from providers.identity import uuid7
 from providers.models import ProviderAccount
@@ -166,6 +166,41 @@ def test_a_late_answer_is_kept_and_sets_no_state(sandbox: SandboxServer) -> None
     attempt.refresh_from_db()
     assert (attempt.state, attempt.code) == ("unknown", "interrupted")
     assert ProviderResponse.objects.get(request=request).status == 204
+
+
+def test_a_late_answer_does_not_end_what_the_next_drain_is_sending(sandbox: SandboxServer) -> None:
+    scene = Scene(sandbox)
+    attempt = scene.started().attempts.get()
+    frozen, lease = settling_of(scene)
+    advance(attempt, State.CLAIMED, State.SENDING, lease_token=lease.token)
+    held = CancellationAttempt.objects.select_related("batch", "invoice").get()
+    error = TryLater("Fewer calls.", retry_after=None, status=429)
+    frozen.take(Done(Job("cancel", [held], left=1), error))
+    expire(scene.account)
+    _, theirs = settling_of(scene)
+    advance(attempt, State.UNKNOWN, State.QUEUED, State.CLAIMED, lease_token=theirs.token)
+    advance(attempt, State.SENDING)
+
+    frozen.flush()
+
+    attempt.refresh_from_db()
+    assert (attempt.state, attempt.lease_token) == ("sending", theirs.token)
+
+
+def test_a_request_on_record_does_not_leave_once_the_lease_is_lost(
+    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(sandbox, invoices=3)
+    scene.started()
+    since = scene.control.log()[-1]["seq"]
+    monkeypatch.setattr(Lease, "is_good", lambda self: False)
+    drain.run(scene.account.pk, 0.3)
+    assert not scene.control.log(since)
+    assert set(ProviderResponse.objects.filter(request__purpose="token").values_list("fault")) == {
+        ("",),
+        ("lease_lost",),
+    }
+    invariants.check(scene.control)
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)

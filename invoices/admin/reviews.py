@@ -65,7 +65,7 @@ class ReviewAdmin(ReadOnlyAdmin[CancellationAttempt]):
 
     change_list_template = "invoices/review_list.html"
     page_template = "invoices/review.html"
-    list_display = ("name", "where", "amount", "why", "since", "said", "proposed")
+    list_display = ("name", "why", "where", "amount", "since", "said", "proposed")
     list_filter = (AccountFilter, WhyFilter, ProposalFilter)
     filter_parameters = ("account", "code", "decision")
     ordering = ("finished_at", "id")

@@ -101,5 +101,5 @@ def test_the_list_takes_the_same_number_of_queries_for_any_number(
     for _ in range(30):
         run_of(requested_by=asker)
     client = logged_in("operator")
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         text_of(client, LIST)

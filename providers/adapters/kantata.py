@@ -112,7 +112,8 @@ class Kantata(Adapter):
         wanted, stated = set(references), {key for key, _ in entries}
         found = {one.reference: one for one in _invoices(answer) if one.reference in wanted}
         unreadable, absent = frozenset(stated & wanted - found.keys()), frozenset(wanted - stated)
-        if (whole(answer.object().get("count")) or 0) > len(entries):
+        # An entry that names no invoice may be any of those that seem to be absent.
+        if (whole(answer.object().get("count")) or 0) > len(entries) or "" in stated:
             return Found(found, frozenset(), unreadable | absent)
         return Found(found, absent, unreadable)
 

@@ -138,12 +138,14 @@ class Monite(Adapter):
         query = urlencode([("type", "invoice"), ("limit", str(_PAGE_SIZE)), *ids])
         entries, more = self._page(query, "fetch", references)
         wanted = set(references)
-        seen = {text(at(entry, "id")).lower() for entry in entries} & wanted
+        named = {text(at(entry, "id")).lower() for entry in entries}
+        seen = named & wanted
         invoices = {one.reference: one for one in map(_invoice, entries) if one is not None}
         found = {key: one for key, one in invoices.items() if key in wanted}
         absent = frozenset(wanted - seen)
         unreadable = frozenset(seen - found.keys())
-        if more:
+        # An entry that names no invoice may be any of those that seem to be absent.
+        if more or "" in named:
             return Found(found, frozenset(), unreadable | absent)
         return Found(found, absent, unreadable)
 

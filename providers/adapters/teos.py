@@ -173,7 +173,8 @@ class Teos(Adapter):
                 break
         found = {key: one for key, one in found.items() if key in wanted}
         unreadable, absent = frozenset(seen & wanted - found.keys()), frozenset(wanted - seen)
-        if not complete:
+        # An entry that names no invoice may be any of those that seem to be absent.
+        if not complete or "" in seen:
             return Found(found, frozenset(), unreadable | absent)
         return Found(found, absent, unreadable)
 

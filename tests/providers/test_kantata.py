@@ -198,6 +198,18 @@ def test_a_read_that_was_cut_short_calls_nothing_missing() -> None:
     assert (set(found.missing), set(found.unreadable)) == (set(), {"78"})
 
 
+@pytest.mark.parametrize("result", [None, "done", {"key": "invoices"}, {"key": "users", "id": "9"}])
+def test_beside_a_result_that_names_no_invoice_nothing_is_missing(result: Any) -> None:
+    body = envelope(INVOICE)
+    body = {**body, "results": [*body["results"], result]}
+    with (
+        scripted(lambda asked: Reply(200, body)) as server,
+        speaking(Kantata, server.url, TOKEN) as (adapter, _),
+    ):
+        found = adapter.fetch(["77", "78"])
+    assert (set(found.missing), set(found.unreadable)) == (set(), {"78"})
+
+
 @pytest.mark.parametrize("damaged", [{"id": "77"}, {**INVOICE, "id": "78"}, [], None, "text"])
 def test_an_entry_without_sense_is_unreadable_and_not_missing(damaged: Any) -> None:
     body = {**envelope(INVOICE), "invoices": {"77": damaged}}

@@ -285,6 +285,12 @@ def test_a_document_that_is_no_invoice_is_unreadable_and_not_missing(entry: Any)
     assert (found.invoices, found.missing, found.unreadable) == ({}, frozenset(), {ONE})
 
 
+@pytest.mark.parametrize("entry", [None, "done", {}, {"id": None}])
+def test_beside_an_entry_that_names_no_document_nothing_is_missing(entry: Any) -> None:
+    found = reading(INVOICE, entry, references=(ONE, TWO))
+    assert (found.missing, found.unreadable) == (frozenset(), {TWO})
+
+
 def test_a_read_with_more_to_come_calls_nothing_missing() -> None:
     found = reading(INVOICE, references=(ONE, TWO), following="abc")
     assert (found.missing, found.unreadable) == (frozenset(), {TWO})

@@ -12,7 +12,7 @@ from providers.sandbox.fault_answers import answer_with
 from providers.sandbox.faults import ACCEPT, SILENT, SPOILT_ON_THE_WAY, Fault, Faults
 from providers.sandbox.log import Entry, Log, sha256
 from providers.sandbox.wire import Request, Response, json_response
-from providers.sandbox.world import Invoice, World
+from providers.sandbox.world import Account, Invoice, World
 
 
 @dataclass(slots=True)
@@ -115,7 +115,12 @@ class Application:
         wanted = [fault.external_id] if fault.external_id else call.ids
         for external_id in wanted:
             if external_id in call.account.invoices:
-                changes.apply(fault.world, dialect, call.account, external_id)
+                self.change(dialect, call.account, external_id, fault.world)
+
+    def change(self, dialect: Dialect, account: Account, external_id: str, name: str) -> None:
+        """Somebody else changes an invoice."""
+        changes.apply(name, dialect, account, external_id)
+        self.log.outside(account.name, account.provider, name, external_id)
 
     # -- the way out --------------------------------------------------------------------
 

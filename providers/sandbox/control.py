@@ -111,7 +111,8 @@ class Control:
         """pay, pay_part, draft, change_amount, cancel_elsewhere or delete; now or later."""
         with self._world.lock:
             owner, dialect = self._account(account)
-            self._world.later(after, lambda: changes.apply(name, dialect, owner, external_id))
+            change = self._application.change
+            self._world.later(after, lambda: change(dialect, owner, external_id, name))
 
     def pay(self, account: str, external_id: str) -> None:
         """The customer pays in full."""

@@ -13,7 +13,7 @@ from providers.sandbox.faults import Fault
 from providers.sandbox.wire import Response, html_response, json_response
 from providers.sandbox.world import Invoice
 
-BOMB_INFLATED = 64 * 1024 * 1024
+BOMB_INFLATED = 16 * 1024 * 1024
 OVERSIZE = 5 * 1024 * 1024
 RESULT_IS_PLAIN = frozenset(("none", "slow", "stale_once"))
 

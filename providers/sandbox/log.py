@@ -1,13 +1,15 @@
 """The sandbox's own append-only log of every request it read.
 
 In memory one entry per request; in the file one JSON line before the answer is
-sent, one after it, and one more when a cancellation takes effect later still.
+sent, one after it, and one more when a cancellation takes effect later still. What
+changes from outside has a line of its own there, of kind "outside".
 The last line with a sequence number holds. Bodies appear as digests only, headers not
 at all except X-Request-Id: nothing here can leak a credential.
 """
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import hashlib
 import json
@@ -84,6 +86,32 @@ class Log:
         self.entries.append(entry)
         return entry
 
+    def outside(self, account: str, provider: str, change: str, external_id: str) -> None:
+        """Puts a change that no request made into the file: who reads it knows who did what."""
+        self._seq += 1
+        now = time.monotonic()
+        cancelled = [external_id] if change == "cancel_elsewhere" else []
+        self.write(
+            Entry(
+                seq=self._seq,
+                pid=os.getpid(),
+                connection=0,
+                wall=time.time(),
+                started=now,
+                method="",
+                path=change,
+                request_id=None,
+                body_sha256="",
+                body_size=0,
+                provider=provider,
+                account=account,
+                kind="outside",
+                ids=[external_id],
+                applied=cancelled,
+                finished=now,
+            )
+        )
+
     def finish(self, entry: Entry, *, sent: bool) -> None:
         """Closes an entry; a second call changes nothing."""
         if entry.finished is None:
@@ -99,8 +127,8 @@ class Log:
 
     def since(self, index: int = 0) -> list[Entry]:
         """The entries with a sequence number greater than ``index``."""
-        first = self.entries[0].seq if self.entries else 1
-        return self.entries[max(0, index - first + 1) :]
+        first = bisect.bisect_right(self.entries, index, key=lambda entry: entry.seq)
+        return self.entries[first:]
 
     def clear(self) -> None:
         """Forgets the entries in memory; numbers go on and the file stays."""

@@ -131,6 +131,21 @@ def test_the_log_file_holds_every_entry_in_its_last_state(tmp_path: Path) -> Non
     assert read_log(path)[0]["applied"] == [invoice]
 
 
+def test_the_log_file_tells_what_somebody_else_changed(tmp_path: Path) -> None:
+    path, account = tmp_path / "log.jsonl", "visa-harbour"
+    with running(log=path) as server, client(server, account) as visa:
+        paid, cancelled = (server.control.add_invoice(account) for _ in range(2))
+        server.control.pay(account, paid)
+        server.control.set_fault("none", account, cancelled, kind="fetch", world="cancel_elsewhere")
+        visa.fetch(cancelled)
+        seen = server.control.log()
+        assert [one["kind"] for one in seen] == ["fetch"]
+        assert server.control.log(seen[-1]["seq"]) == []
+    changes = [one for one in read_log(path) if one["kind"] == "outside"]
+    told = [(one["path"], one["ids"], one["applied"]) for one in changes]
+    assert told == [("pay", [paid], []), ("cancel_elsewhere", [cancelled], [cancelled])]
+
+
 def test_many_clients_at_once_are_all_answered_and_logged(sandbox: SandboxServer) -> None:
     account = "visa-harbour"
     ids = [sandbox.control.add_invoice(account) for _ in range(40)]

@@ -1,0 +1,54 @@
+"""Waiting made short, so that thousands of cases take minutes. What is decided stays as it is."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+from django.test.utils import override_settings
+
+from invoices import drain
+from invoices.models import CancellationAttempt
+from invoices.pacing import Breaker
+from providers.adapters import ADAPTERS
+
+PACE = 0.025
+"""An invoice settles in 2 s (TEOS) to 5.25 s (Kantata)."""
+LATER = 0.5
+"""When the provider acts that acts later: after the first reads, before anything settles."""
+TEOS_DELAY = 0.1
+READ_SECONDS = 1.0
+TOTAL_SECONDS = 2.0
+CONNECT_SECONDS = 0.3
+
+
+class Unbreakable(Breaker):
+    """Hundreds of invoices whose calls fail on purpose are no sign of an unhealthy provider."""
+
+    def note(self, ok: bool) -> float | None:
+        return super().note(ok) if self.half_open else None
+
+
+def one_by_one(
+    attempts: Iterable[CancellationAttempt], size: int
+) -> list[list[CancellationAttempt]]:
+    """In place of `drain.grouped`: a call about each, so that each can have a fault of its own."""
+    return [[attempt] for attempt in attempts]
+
+
+@contextmanager
+def hurried(origins: list[str], ca_bundle: str, *, wide: bool) -> Iterator[None]:
+    """Short times; with `wide` calls hold as many invoices as they do in earnest."""
+    with ExitStack() as stack:
+        stack.enter_context(
+            override_settings(
+                PACE=PACE, PROVIDER_EXTRA_ORIGINS=origins, PROVIDER_CA_BUNDLE=ca_bundle
+            )
+        )
+        stack.enter_context(patch("providers.http.READ_SECONDS", READ_SECONDS))
+        stack.enter_context(patch("providers.http.CONNECT_SECONDS", CONNECT_SECONDS))
+        for adapter in ADAPTERS.values():
+            stack.enter_context(patch.object(adapter, "total_seconds", TOTAL_SECONDS))
+        stack.enter_context(patch.object(drain, "Breaker", Unbreakable))
+        if not wide:
+            stack.enter_context(patch.object(drain, "grouped", one_by_one))
+        yield

@@ -16,8 +16,8 @@ from urllib.parse import quote, quote_plus
 
 _SAFE = """
     accept accept-encoding allow cache-control cltraceid connection content-encoding
-    content-language content-length content-type date digest expires host last-modified paypal-debug-id
-    prefer ratelimit-limit ratelimit-remaining ratelimit-reset retry-after server
+    content-language content-length content-type date digest expires host last-modified
+    paypal-debug-id prefer ratelimit-limit ratelimit-remaining ratelimit-reset retry-after server
     transfer-encoding user-agent v-c-correlation-id v-c-merchant-id vary via
     x-monite-entity-id x-monite-version x-process-time x-rate-limit-limit
     x-rate-limit-remaining x-rate-limit-reset x-ratelimit-limit-second

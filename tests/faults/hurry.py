@@ -16,9 +16,9 @@ PACE = 0.025
 LATER = 0.5
 """When the provider acts that acts later: after the first reads, before anything settles."""
 TEOS_DELAY = 0.1
-READ_SECONDS = 1.0
-TOTAL_SECONDS = 2.0
-CONNECT_SECONDS = 0.3
+READ_SECONDS = 2.0
+TOTAL_SECONDS = 4.0
+CONNECT_SECONDS = 0.6
 
 
 class Unbreakable(Breaker):

@@ -128,8 +128,9 @@ def _work_off(scene: Scene) -> set[str]:
         account.refresh_from_db()
         if account.is_paused:
             paused_by.add(account.pause_code)
-            if scene.case.fault == "401_forever":
+            if scene.case.alone:
                 _finish_stopped(scene)
+            if scene.case.fault == "401_forever":
                 break
             accounts.resume(account, None)
         if _is_over(scene):
@@ -196,6 +197,7 @@ def _stop(stage: Stage, scene: Scene) -> None:
 
 
 def _finish_stopped(scene: Scene) -> None:
+    """Stop the batch if that belongs to the case and was not done yet."""
     scene.batch.refresh_from_db()
     if scene.case.world == "stopped" and scene.batch.state in ("running", "paused"):
         try:

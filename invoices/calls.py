@@ -138,14 +138,19 @@ class Calls:
     def before(self, request: OutgoingRequest) -> None:
         """Wait for a slot of the rate, then for the request to be stored."""
         self._closing.wait(self._rate.reserve())
-        self._refuse_if_shut()
-        intent = Intent(request, self._current.job)
-        self._current.purpose = request.purpose
-        self.inbox.put(intent)
+        intent = self.hand_in(request, self._current.job)
         if not intent.ready.wait(STORE_SECONDS):
             intent.refusal = NotSent("not_running", "The request could not be stored in time.")
         if intent.refusal is not None:
             raise intent.refusal
+
+    def hand_in(self, request: OutgoingRequest, job: Job) -> Intent:
+        """Ask the drain to store a request. Raises `NotSent` when nothing may leave any more."""
+        self._refuse_if_shut()
+        intent = Intent(request, job)
+        self._current.purpose = request.purpose
+        self.inbox.put(intent)
+        return intent
 
     def gate(self) -> None:
         """The last look before the first byte."""

@@ -11,7 +11,7 @@ transaction is open during a call.
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
@@ -89,12 +89,17 @@ def run(account_id: int, seconds: float | None = None) -> bool:
 class Drain:
     """One spell of work on one account, by the holder of its lease."""
 
-    def __init__(self, account: ProviderAccount, lease: Lease) -> None:
+    def __init__(
+        self,
+        account: ProviderAccount,
+        lease: Lease,
+        make_calls: Callable[[Lease, Rate], Calls] = Calls,
+    ) -> None:
         self._account = account
         self._lease = lease
         self._breaker = Breaker(account.breaker_trips)
         burst = max(1.0, min(account.rate_per_second, 10.0))
-        self._calls = Calls(lease, Rate(account.rate_per_second, burst))
+        self._calls = make_calls(lease, Rate(account.rate_per_second, burst))
         self._settling = Settling(account, lease)
         self._in_hand: set[int] = set()
         self._jobs = 0
@@ -104,6 +109,7 @@ class Drain:
         self._nothing_due_until = 0.0
         self._breaker_opened = 0.0
         self._finishing = False
+        self._ends = self._last_claim = 0.0
 
     def connect(self) -> Adapter | None:
         """The account's adapter, or None when it cannot be had; then a person must look."""
@@ -121,37 +127,46 @@ class Drain:
 
     def work(self, adapter: Adapter, seconds: float) -> bool:
         """Claim, store and settle until the time is over or nothing is due."""
-        self._settling.adapter = adapter
-        self._settling.settle_interrupted()
-        ends = time.monotonic() + seconds
-        self._calls.start(adapter, max(1, min(self._account.concurrency, 64)))
+        self.begin(adapter, seconds)
         try:
-            self._loop(adapter, ends)
+            while self.turn():
+                pass
         finally:
-            self._calls.shut("not_running")
-            self._calls.stop()
-            self._finish()
+            self.end()
         return self._is_more_due()
 
     # --- the loop -------------------------------------------------------------------------
 
-    def _loop(self, adapter: Adapter, ends: float) -> None:
-        left = ends - time.monotonic()
-        last_claim = ends - min(LAST_CLAIM_SECONDS, left / 4)
-        while True:
-            if self._lease.is_due() and not self._lease.renew():
-                self._calls.shut("lease_lost")
-            self._look_around()
-            if time.monotonic() >= ends:
-                self._calls.shut("not_running")
-            may_claim = not self._is_blocked() and time.monotonic() < last_claim
-            claimed = self._claim(adapter) if may_claim else 0
-            idle = not claimed and not self._jobs and not self._settling.waiting
-            if idle and not self._may_continue(ends):
-                return
-            self._handle(self._calls.messages(0.02 if self._jobs else 0.0))
-            if self._settling.is_due(FLUSH_SECONDS) or not self._jobs:
-                self._settle()
+    def begin(self, adapter: Adapter, seconds: float) -> None:
+        """Settle what a drain that is gone left behind, and start the threads."""
+        self._settling.adapter = adapter
+        self._settling.settle_interrupted()
+        self._ends = time.monotonic() + seconds
+        self._last_claim = self._ends - min(LAST_CLAIM_SECONDS, seconds / 4)
+        self._calls.start(adapter, max(1, min(self._account.concurrency, 64)))
+
+    def turn(self) -> bool:
+        """Once through the loop; False when there is nothing more to do."""
+        if self._lease.is_due() and not self._lease.renew():
+            self._calls.shut("lease_lost")
+        self._look_around()
+        if time.monotonic() >= self._ends:
+            self._calls.shut("not_running")
+        may_claim = not self._is_blocked() and time.monotonic() < self._last_claim
+        claimed = self._claim(self._settling.adapter) if may_claim else 0
+        idle = not claimed and not self._jobs and not self._settling.waiting
+        if idle and not self._may_continue(self._ends):
+            return False
+        self._handle(self._calls.messages(0.02 if self._jobs else 0.0))
+        if self._settling.is_due(FLUSH_SECONDS) or not self._jobs:
+            self._settle()
+        return True
+
+    def end(self) -> None:
+        """Let nothing new leave, and write what is still coming in."""
+        self._calls.shut("not_running")
+        self._calls.stop()
+        self._finish()
 
     def _may_continue(self, ends: float) -> bool:
         """Nothing is under way: wait for what is due within this spell, or end it."""

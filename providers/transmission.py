@@ -28,10 +28,11 @@ class Transmission:
         self._spare = sock.dup()
 
     def about_to_write(self, sock: socket.socket) -> None:
-        """Called with the connected socket just before each write."""
+        """Called with the connected socket just before each write: of the head, then the body.
+
+        What is stopped between the two was not carried out, but that is left to a read.
+        """
         self.sock = sock
-        if self.first_byte:
-            return
         if time.monotonic() >= self.deadline:
             raise NotSent("deadline_passed", DEADLINE_PASSED)
         self._gate()

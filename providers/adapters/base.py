@@ -236,6 +236,13 @@ def judge(answer: Answer, *, provider_code: str = "", message: str = "") -> None
         raise OutcomeUnknown(
             "server_error", f"The provider failed: {text}", provider_code=theirs, status=status
         )
+    if not own_words:
+        raise OutcomeUnknown(
+            "unexpected_answer",
+            f"Nothing says that the provider itself answered: {text}",
+            provider_code=theirs,
+            status=status,
+        )
     raise ReadToDecide("decide_by_reading", text, provider_code=theirs, status=status)
 
 

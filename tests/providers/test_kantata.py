@@ -128,7 +128,7 @@ def test_a_404_says_that_it_may_be_a_matter_of_permission() -> None:
 
 
 def test_a_404_page_of_some_gateway_proves_nothing() -> None:
-    assert isinstance(cancelling(lambda asked: Reply(404, b"<html>")), ReadToDecide)
+    assert isinstance(cancelling(lambda asked: Reply(404, b"<html>")), OutcomeUnknown)
 
 
 def test_a_problem_with_the_account_is_not_taken_for_one_with_the_invoice() -> None:

@@ -207,7 +207,7 @@ def problem(*issues: str, name: str = "UNPROCESSABLE_ENTITY") -> dict[str, objec
     [
         (Reply(422, problem("SOMETHING_NEW")), ReadToDecide, "SOMETHING_NEW"),
         (Reply(422, problem()), ReadToDecide, "UNPROCESSABLE_ENTITY"),
-        (Reply(422, b"<html>"), ReadToDecide, "HTTP 422"),
+        (Reply(422, b"<html>"), OutcomeUnknown, "HTTP 422"),
         (
             Reply(422, problem("INVOICE_CANCELED_ALREADY", "CANNOT_CANCEL_PAID_INVOICE")),
             ReadToDecide,
@@ -217,8 +217,8 @@ def problem(*issues: str, name: str = "UNPROCESSABLE_ENTITY") -> dict[str, objec
         (Reply(400, problem("INVOICE_CANCELED_ALREADY")), ReadToDecide, None),
         (Reply(409, problem(name="RESOURCE_CONFLICT")), ReadToDecide, "RESOURCE_CONFLICT"),
         (Reply(415, problem(name="UNSUPPORTED_MEDIA_TYPE")), ReadToDecide, None),
-        (Reply(403, b"<html>blocked</html>"), ReadToDecide, None),
-        (Reply(404, b"<html>gone</html>"), ReadToDecide, None),
+        (Reply(403, b"<html>blocked</html>"), OutcomeUnknown, None),
+        (Reply(404, b"<html>gone</html>"), OutcomeUnknown, None),
         (Reply(429, problem(name="RATE_LIMIT_REACHED"), {"Retry-After": "7"}), TryLater, None),
         (Reply(500, problem(name="INTERNAL_SERVER_ERROR")), OutcomeUnknown, None),
         (Reply(503, b"<html>"), OutcomeUnknown, None),
@@ -480,7 +480,7 @@ def test_a_missing_invoice_is_named(adapted: Adapted) -> None:
         (Reply(200, INVOICE | {"id": "INV2-OTHER"}), "unexpected_answer"),
         (Reply(200, []), "unexpected_answer"),
         (Reply(200, b"<html>"), "unexpected_answer"),
-        (Reply(404, b"<html>"), "read_failed"),
+        (Reply(404, b"<html>"), "unexpected_answer"),
         (Reply(403, problem("PERMISSION_DENIED", name="NOT_AUTHORIZED")), "read_failed"),
         (Reply(422, problem("INVOICE_CANCELED_ALREADY")), "read_failed"),
         (Reply(500, b""), "server_error"),

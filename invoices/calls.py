@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Literal
 
+from invoices.failpoints import failpoint
 from invoices.lease import Lease
 from invoices.models.attempt import CancellationAttempt
 from invoices.pacing import Rate
@@ -157,10 +158,12 @@ class Calls:
         if not self._lease.is_good():
             raise NotSent("lease_lost", "This worker no longer holds the account.")
         self._refuse_if_shut()
+        failpoint("calls.before_write")
 
     def after(self, exchange: Exchange) -> None:
         if self._current.purpose == "cancel":
             _note(self._current.job, exchange)
+        failpoint("calls.after_answer")
         self.inbox.put(exchange)
 
     def _refuse_if_shut(self) -> None:

@@ -24,6 +24,7 @@ from django.db.models import F, Q
 from invoices import outcomes, resting
 from invoices.calls import Calls, Done, Intent, Job
 from invoices.contention import again, is_contention
+from invoices.failpoints import failpoint
 from invoices.lease import Lease
 from invoices.models.attempt import CancellationAttempt, State, Step
 from invoices.models.batch import CancellationBatch
@@ -74,6 +75,7 @@ def run(account_id: int, seconds: float | None = None) -> bool:
     if not lease.acquire():
         return False
     try:
+        failpoint("drain.after_lease")
         drain = Drain(account, lease)
         adapter = drain.connect()
         if adapter is None:
@@ -83,6 +85,7 @@ def run(account_id: int, seconds: float | None = None) -> bool:
         finally:
             adapter.client.close()
     finally:
+        failpoint("drain.before_release")
         lease.release()
 
 
@@ -257,7 +260,8 @@ class Drain:
         )
         step = Step(State.QUEUED, State.CLAIMED, changes={"lease_token": self._lease.token})
         waiting = list(due)
-        moved = again(lambda: CancellationAttempt.objects.move(waiting, step))
+        moved = again(lambda: _taken(waiting, step))
+        failpoint("drain.after_claim")
         claimed = [attempt for attempt in waiting if attempt.pk in moved]
         for attempt in claimed:
             attempt.state = State.CLAIMED
@@ -304,6 +308,7 @@ class Drain:
             self._store(intents)
         for message in messages:
             if isinstance(message, Exchange):
+                failpoint("drain.before_record")
                 self._settling.answered(message)
             elif isinstance(message, Done):
                 self._take(message)
@@ -320,6 +325,7 @@ class Drain:
         adapter = self._settling.adapter
         if job.kind == "precheck" and isinstance(result, Found):
             good = self._settling.take_precheck(done, result)
+            failpoint("drain.after_precheck")
             # No thread would make the call any more: they stay in hand, and are given back.
             self._send(adapter, () if self._finishing else good)
         elif job.kind != "probe":
@@ -364,14 +370,16 @@ class Drain:
 
         A database that is gone stops the sending, and no more: answers are still to be taken in.
         """
+        refusal = NotSent("not_running", "The request could not be put on record.")
         try:
             if not self._stored(intents):
                 for intent in intents:
                     self._stored([intent])
         except DatabaseError:
-            refusal = NotSent("not_running", "The request could not be put on record.")
             log.exception("Requests could not be put on record; nothing more is sent.")
             self._calls.shut("not_running")
+        finally:
+            # Whatever ended it: the drain does not wait for threads that wait for it.
             for intent in intents:
                 if not intent.ready.is_set():
                     intent.settle(refusal)
@@ -394,10 +402,12 @@ class Drain:
             allowed = len(moved) == len(attempts)
             if allowed:
                 self._write_requests(intents)
+                failpoint("drain.before_intent_commits")
             else:
                 transaction.set_rollback(True)
         if not allowed and len(intents) > 1:
             return False
+        failpoint("drain.after_intent")
         refusal = None if allowed else NotSent("not_running", "The batch is not running any more.")
         for intent in first if allowed else ():
             for attempt in intent.job.attempts:
@@ -444,6 +454,7 @@ class Drain:
                     self._lease.renew()
             self._handle(self._calls.messages(0.1))
         self._settle()
+        failpoint("drain.before_give_back")
         self._settling.give_back(self._in_hand)
 
     def _is_more_due(self) -> bool:
@@ -452,6 +463,13 @@ class Drain:
         if ProviderAccount.objects.filter(pk=self._account.pk, paused_at__isnull=False).exists():
             return False
         return CancellationAttempt.objects.due(self._account.pk).filter(WORKABLE).exists()
+
+
+def _taken(waiting: Sequence[CancellationAttempt], step: Step) -> set[int]:
+    with transaction.atomic():
+        moved = CancellationAttempt.objects.move(waiting, step)
+        failpoint("drain.before_claim_commits")
+    return moved
 
 
 def grouped(

@@ -20,6 +20,7 @@ from django.db.models import Q
 from invoices import batches, outcomes, sync
 from invoices.calls import Done
 from invoices.eligibility import Frozen, difference
+from invoices.failpoints import failpoint
 from invoices.lease import Lease
 from invoices.models.attempt import WORKING, CancellationAttempt, State, Step
 from invoices.models.batch import CancellationBatch
@@ -143,8 +144,11 @@ class Settling:
         try:
             with transaction.atomic():
                 self._write_answers(exchanges)
+                failpoint("settling.after_answers")
                 self._write_seen(seen)
                 self._write_verdicts(self._ours(verdicts))
+                failpoint("settling.before_flush_commits")
+            failpoint("settling.after_flush")
         except Exception:
             # Whatever is wrong with the rest: an answer that is in must be kept.
             with suppress(DatabaseError):

@@ -19,7 +19,7 @@ CHROMIUM := $(shell command -v chromium || command -v chromium-browser || comman
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes $(1) 2>/dev/null \
 	|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(1)
 
-.PHONY: help demo test lint faults bench coverage lock clean
+.PHONY: help demo test lint faults crash bench coverage lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ lint: .venv/.test ## Style, types, direction of imports, missing migrations
 
 faults: .venv/.test ## Every fault in every combination, in minutes (CASE=..., PROVIDER=..., FAULT=... for some)
 	@$(BIN)/python -m tests.faults $(if $(CASE),--case $(CASE)) $(if $(PROVIDER),--provider $(PROVIDER)) $(if $(FAULT),--fault $(FAULT))
+
+crash: .venv/.test ## Kill, freeze and crash real processes at random for minutes (N=200, SEED=1, MINUTES=20)
+	@$(BIN)/python -m tests.crash $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 bench: .venv/.test ## Measure throughput against a baseline that runs beside it
 	@$(BIN)/python -m tests.bench

@@ -1,0 +1,152 @@
+"""The processes of a site: two workers, the web, a sandbox; and who is who among them."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from backoffice.demonstration import HOST, answers
+from invoices.supervision import Child
+from tests.processes import MANAGE, until
+
+WORKERS = ("worker-1", "worker-2")
+RESTART_SECONDS = 1.0
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """The ports taken."""
+
+    web: int
+    sandbox: int
+
+
+@dataclass
+class Cluster:
+    """The processes of one qcluster, by what they do."""
+
+    leader: int
+    roles: dict[int, str] = field(default_factory=dict)
+
+    def look(self, size: int) -> dict[int, str]:
+        """Its processes now. The sentinel starts its pool, the monitor, then the pusher."""
+        sentinels = children_of(self.leader)
+        if not sentinels:
+            return {}
+        alive = children_of(sentinels[0])
+        missing = [role for pid, role in self.roles.items() if pid not in alive]
+        new = [pid for pid in alive if pid not in self.roles]
+        if not self.roles:
+            missing = [*["pool"] * size, "monitor", "pusher"]
+        self.roles = {pid: role for pid, role in self.roles.items() if pid in alive}
+        self.roles |= dict(zip(new, missing, strict=False))
+        return {self.leader: "leader", sentinels[0]: "sentinel", **self.roles}
+
+
+class Site:
+    """Starts everything, and starts again what ends, as a service manager does."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str], address: Address, size: int) -> None:
+        self.folder = folder
+        self.sandbox_log = folder / "sandbox.jsonl"
+        self.origin = f"http://{HOST}:{address.web}"
+        self._env = dict(env)
+        self._address = address
+        self._size = size
+        self._children: dict[str, Child] = {}
+        self._ended: dict[str, float] = {}
+        self._clusters: dict[str, Cluster] = {}
+        self._old_leaders: set[int] = set()
+
+    def start_sandbox(self, invoices: int, seed: int) -> None:
+        """The five providers."""
+        self._programs = self._commands(invoices, seed)
+        self._launch("sandbox")
+        self._await(self._address.sandbox, "/_control/switches")
+
+    def start(self) -> None:
+        """The web and the workers."""
+        for name in ("web", *WORKERS):
+            self._launch(name)
+        self._await(self._address.web, "/readyz")
+
+    def keep(self) -> None:
+        """Start again what ended a moment ago."""
+        now = time.monotonic()
+        for name, child in self._children.items():
+            if child.is_running():
+                continue
+            ended = self._ended.setdefault(name, now)
+            if now - ended >= RESTART_SECONDS:
+                del self._ended[name]
+                child.kill()
+                self._launch(name)
+
+    def pid(self, name: str) -> int:
+        """Of a process that was started here."""
+        return self._children[name].pid
+
+    def cluster(self, worker: str) -> dict[int, str]:
+        """What runs below a worker, by process id; empty while nothing does."""
+        leaders = children_of(self.pid(worker))
+        if not leaders:
+            return {}
+        known = self._clusters.get(worker)
+        if known is None or known.leader != leaders[0]:
+            known = self._clusters[worker] = Cluster(leaders[0])
+            self._old_leaders.add(leaders[0])
+        return known.look(self._size)
+
+    def stop(self) -> dict[str, bool]:
+        """Whether each, but for the sandbox, ended by itself when asked; nothing is left."""
+        started = [name for name in ("web", *WORKERS) if name in self._children]
+        ended = {name: self._children[name].stop(45) for name in started}
+        for leader in self._old_leaders:
+            with suppress(ProcessLookupError):
+                os.killpg(leader, signal.SIGKILL)
+        return ended
+
+    def stop_sandbox(self) -> None:
+        """So that its log is whole."""
+        if "sandbox" in self._children:
+            self._children["sandbox"].stop(10)
+
+    def orphans(self) -> int:
+        """Leaders of former clusters that are still there."""
+        current = {one.leader for one in self._clusters.values()}
+        return sum(Path(f"/proc/{pid}").exists() for pid in self._old_leaders - current)
+
+    def _commands(self, invoices: int, seed: int) -> dict[str, list[str]]:
+        web = [sys.executable, "-m", "gunicorn", "backoffice.wsgi", "--threads", "4"]
+        sandbox = ["--port", str(self._address.sandbox), "--no-limits", "--teos-delay", "0.1"]
+        made = ["--invoices", str(invoices), "--seed", str(seed), "--log", str(self.sandbox_log)]
+        return {
+            "sandbox": [*MANAGE, "sandbox", *sandbox, *made, "--latency", "20"],
+            "web": [*web, "--bind", f"{HOST}:{self._address.web}", "--graceful-timeout", "3"],
+            **{name: [*MANAGE, "worker", "--grace", "20"] for name in WORKERS},
+        }
+
+    def _launch(self, name: str) -> None:
+        log = self.folder / f"{name}.log"
+        self._children[name] = Child(self._programs[name], env=self._env, log=log)
+
+    def _await(self, port: int, path: str) -> None:
+        until(lambda: answers(port, path), START_SECONDS)
+
+
+def children_of(parent: int) -> list[int]:
+    """The living children of a process, oldest first."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        with suppress(OSError):
+            state, ppid = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            if int(ppid) == parent and state != "Z":
+                found.append(int(entry.name))
+    return sorted(found)

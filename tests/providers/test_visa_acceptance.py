@@ -55,8 +55,8 @@ CANCELED = INVOICE | {"status": "CANCELED"}
 
 Adapted = tuple[VisaAcceptance, Kept]
 
-# Made-up key; the values were produced by the official Python SDK 0.0.80 with its clock and
-# network patched: https://pypi.org/project/cybersource-rest-client-python/0.0.80/
+# Made-up key; the values were produced by the official Python SDK
+# (cybersource-rest-client-python 0.0.80) with its clock and network patched.
 KEY = {
     "merchant_id": "backoffice_test_mid",
     "key_id": "11111111-2222-4333-8444-555555555555",

@@ -9,6 +9,8 @@ saw.
 import argparse
 import logging
 import os
+import random
+import signal
 import sys
 import tempfile
 import time
@@ -44,6 +46,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--pause", type=float, nargs=2, default=(1.0, 5.0), metavar="SECONDS")
     parser.add_argument("--keep", type=Path, help="leave the logs in this folder")
     options = parser.parse_args(arguments)
+    # What was started and mounted must not outlive a `make` that is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="annul-crash-") as scratch:
         folder = options.keep or Path(scratch)
@@ -69,7 +74,8 @@ def play(options: argparse.Namespace, folder: Path, server: database.Server) -> 
     logging.disable(logging.CRITICAL)
     call_command("migrate", verbosity=0)
     whole = import_module("tests.crash.whole")
-    site = Site(folder, dict(os.environ), address, ACCOUNTS_IN_PARALLEL)
+    dice = random.Random(options.seed)
+    site = Site(folder, dict(os.environ), address, ACCOUNTS_IN_PARALLEL, dice)
     plan = whole.Plan(
         seed=options.seed,
         kills=options.kills,

@@ -1,9 +1,12 @@
 """The processes of a site: two workers, the web, a sandbox; and who is who among them."""
 
 import os
+import random
+import re
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +19,17 @@ from tests.processes import MANAGE, until
 WORKERS = ("worker-1", "worker-2")
 RESTART_SECONDS = 1.0
 START_SECONDS = 60.0
+FAILPOINTS = (
+    "calls.after_answer",
+    "calls.before_write",
+    "drain.after_claim",
+    "drain.after_intent",
+    "drain.before_record",
+    "settling.after_answers",
+    "settling.after_flush",
+    "settling.before_flush_commits",
+)
+PASSED = (30, 200)
 
 
 @dataclass(frozen=True)
@@ -51,13 +65,21 @@ class Cluster:
 class Site:
     """Starts everything, and starts again what ends, as a service manager does."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str], address: Address, size: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: Mapping[str, str],
+        address: Address,
+        size: int,
+        dice: random.Random,
+    ) -> None:
         self.folder = folder
         self.sandbox_log = folder / "sandbox.jsonl"
         self.origin = f"http://{HOST}:{address.web}"
         self._env = dict(env)
         self._address = address
         self._size = size
+        self._dice = dice
         self._children: dict[str, Child] = {}
         self._ended: dict[str, float] = {}
         self._clusters: dict[str, Cluster] = {}
@@ -116,6 +138,11 @@ class Site:
         if "sandbox" in self._children:
             self._children["sandbox"].stop(10)
 
+    def died_at(self) -> Counter[str]:
+        """How often a drain died at which failpoint."""
+        said = "".join(self._log(name).read_text(errors="replace") for name in WORKERS)
+        return Counter(re.findall(r"^failpoint (\S+): kill", said, re.MULTILINE))
+
     def orphans(self) -> int:
         """Leaders of former clusters that are still there."""
         current = {one.leader for one in self._clusters.values()}
@@ -126,14 +153,23 @@ class Site:
         sandbox = ["--port", str(self._address.sandbox), "--no-limits", "--teos-delay", "0.1"]
         made = ["--invoices", str(invoices), "--seed", str(seed), "--log", str(self.sandbox_log)]
         return {
-            "sandbox": [*MANAGE, "sandbox", *sandbox, *made, "--latency", "20"],
+            "sandbox": [*MANAGE, "sandbox", *sandbox, *made],
             "web": [*web, "--bind", f"{HOST}:{self._address.web}", "--graceful-timeout", "3"],
             **{name: [*MANAGE, "worker", "--grace", "20"] for name in WORKERS},
         }
 
     def _launch(self, name: str) -> None:
-        log = self.folder / f"{name}.log"
-        self._children[name] = Child(self._programs[name], env=self._env, log=log)
+        env = self._env
+        if name in WORKERS:
+            env = {**env, "ANNUL_FAILPOINTS": self._armed()}
+        self._children[name] = Child(self._programs[name], env=env, log=self._log(name))
+
+    def _armed(self) -> str:
+        """A place at which each of a worker's drains dies after a while."""
+        return f"{self._dice.choice(FAILPOINTS)}:kill:{self._dice.randint(*PASSED)}"
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
 
     def _await(self, port: int, path: str) -> None:
         until(lambda: answers(port, path), START_SECONDS)

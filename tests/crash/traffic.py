@@ -19,6 +19,7 @@ from tests.e2e.browser import Browser, Page
 from tests.factories import AccountFactory, UserFactory
 
 RATE = 4.0
+LATENCY = 0.02
 BYSTANDERS = 0.3
 BACKLOG = 120
 """As many attempts are kept under way, so that there is always something to disturb."""
@@ -60,6 +61,7 @@ def prepare(sandbox: str, dice: random.Random) -> World:
         elif invoice.status == Invoice.Status.OPEN:
             world.pickable.append(invoice.pk)
     dice.shuffle(world.pickable)
+    RemoteControl(sandbox).switch(latency=LATENCY)
     return world
 
 

@@ -55,6 +55,7 @@ class Outcome:
     batches: int = 0
     by_web: int = 0
     orphans: int = 0
+    died_at: Counter[str] = field(default_factory=Counter)
     quiet_after: float = 0.0
     paused: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -73,6 +74,9 @@ class Outcome:
         for outcome, count in self.attempts.most_common():
             print(f"  {outcome:<32}{count:>6}")
         print(f"all at their end {self.quiet_after:.1f} s after the last strike")
+        print(f"{self.died_at.total()} drains died at failpoints:")
+        for name, count in self.died_at.most_common():
+            print(f"  {name:<32}{count:>6}")
         if self.orphans:
             print(f"{self.orphans} clusters outlived their worker and had to be killed")
         for account in self.paused:
@@ -165,6 +169,7 @@ class Run:
         by_account = [_settled(pk) for pk in ProviderAccount.objects.values_list("pk", flat=True)]
         outcome.everywhere = recoveries(strikes, by_account)
         outcome.batches = CancellationBatch.objects.exclude(state="draft").count()
+        outcome.died_at = self._site.died_at()
         outcome.by_web = self._traffic.by_web
         for row in CancellationAttempt.objects.values("state", "evidence", "code").annotate(
             count=Count("pk")

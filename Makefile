@@ -19,7 +19,7 @@ CHROMIUM := $(shell command -v chromium || command -v chromium-browser || comman
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes $(1) 2>/dev/null \
 	|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(1)
 
-.PHONY: help demo test lint faults crash bench coverage lock clean
+.PHONY: help demo test lint faults crash simulate bench coverage lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ faults: .venv/.test ## Every fault in every combination, in minutes (CASE=..., P
 
 crash: .venv/.test ## Kill, freeze and crash real processes at random for minutes (N=200, SEED=1, MINUTES=20)
 	@$(BIN)/python -m tests.crash $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+simulate: .venv/.test ## Scenarios of the engine with a made-up provider and clock (N=1000, SEED=1; ONLY=... tells one)
+	@$(BIN)/python -m tests.simulator $(if $(N),--scenarios $(N)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 bench: .venv/.test ## Measure throughput against a baseline that runs beside it
 	@$(BIN)/python -m tests.bench

@@ -9,7 +9,7 @@ from django.db import connection
 from invoices.lease import Lease
 from invoices.models import ProviderRequest
 from invoices.models.attempt import State
-from invoices.models.evidence import CallSubject
+from invoices.models.evidence import CallSubject, HistoryEvent
 from invoices.verification import CHECKS, NOT_DONE, Provider
 from providers.exchange import OutgoingRequest
 from providers.models import ProviderAccount
@@ -176,9 +176,16 @@ class Checks:
             self._some_doubt(row)
 
     def _some_doubt(self, row: Row) -> None:
-        """Who claims somebody else's cancellation must have asked for it himself."""
+        """Who claims somebody else's cancellation must have asked for it himself.
+
+        That a request was not sent after all may come to light only after a takeover.
+        """
         asked = CallSubject.objects.filter(attempt_id=row.pk, request__purpose="cancel")
-        if not asked.exclude(request__response__sent=False).exists():
+        taken_over = HistoryEvent.objects.filter(
+            attempt_id=row.pk, from_state="sending", code="interrupted"
+        )
+        doubt = asked.exclude(request__response__sent=False).exists() or taken_over.exists()
+        if not doubt:
             raise Violation(f"{row.reference} was cancelled by somebody else, and we claim it")
 
     # --- at the end -------------------------------------------------------------------------------

@@ -5,8 +5,6 @@ import logging
 import time
 from collections import Counter
 
-from django.core.management import call_command
-
 from tests.simulator.running import Report, Simulator, simulator
 
 EVERY_SECONDS = 5.0
@@ -21,7 +19,6 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     # What the drains log of their faults is what the scenarios are made of.
     logging.disable(logging.CRITICAL)
-    call_command("migrate", verbosity=0)
     with simulator() as stage:
         if options.only is not None:
             return told(stage.play(options.only))

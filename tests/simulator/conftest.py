@@ -11,7 +11,7 @@ from tests.simulator.running import Simulator, simulator
 
 
 @pytest.fixture(scope="module")
-def stage(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Simulator]:
+def stage(django_db_blocker: DjangoDbBlocker) -> Iterator[Simulator]:
     if connection.vendor != "sqlite":
         pytest.skip("scenarios are played in SQLite's memory, once is enough")
     logging.disable(logging.CRITICAL)

@@ -3,8 +3,13 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
 from django.db import connection
+
+from invoices import drain
 
 
 class Memory:
@@ -26,19 +31,20 @@ class Memory:
 
 @contextmanager
 def in_memory() -> Iterator[Memory]:
-    """Work on a copy in memory of the present (SQLite) database, and go back to it at the end."""
-    connection.ensure_connection()
+    """Work on a database of our own in (SQLite's) memory, and go back to the present one after."""
     kept = connection.connection
+    parameters = {**connection.get_connection_params(), "database": ":memory:"}
+    made = connection.connection = connection.get_new_connection(parameters)
+    made.isolation_level = None  # As Django does: transactions are its own affair.
     template = sqlite3.connect(":memory:")
-    kept.backup(template)
-    connection.connection = connection.get_new_connection(
-        {**connection.get_connection_params(), "database": ":memory:"}
-    )
-    connection.connection.isolation_level = None  # As Django does: transactions are its own.
-    template.backup(connection.connection)
     try:
-        yield Memory(template)
+        call_command("migrate", verbosity=0)
+        # Closing what is in memory would lose it; a drain does so after a database error.
+        with patch.object(drain, "close_old_connections", lambda: None):
+            yield Memory(template)
     finally:
-        connection.connection.close()
         connection.connection = kept
+        # Ids that were learned there mean something else elsewhere.
+        ContentType.objects.clear_cache()
+        made.close()
         template.close()

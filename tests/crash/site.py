@@ -29,7 +29,7 @@ FAILPOINTS = (
     "settling.after_flush",
     "settling.before_flush_commits",
 )
-PASSED = (30, 200)
+PASSED = (5, 80)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Site:
     def orphans(self) -> int:
         """Leaders of former clusters that are still there."""
         current = {one.leader for one in self._clusters.values()}
-        return sum(Path(f"/proc/{pid}").exists() for pid in self._old_leaders - current)
+        return sum(parent_of(pid) is not None for pid in self._old_leaders - current)
 
     def _commands(self, invoices: int, seed: int) -> dict[str, list[str]]:
         web = [sys.executable, "-m", "gunicorn", "backoffice.wsgi", "--threads", "4"]
@@ -165,8 +165,9 @@ class Site:
         self._children[name] = Child(self._programs[name], env=env, log=self._log(name))
 
     def _armed(self) -> str:
-        """A place at which each of a worker's drains dies after a while."""
-        return f"{self._dice.choice(FAILPOINTS)}:kill:{self._dice.randint(*PASSED)}"
+        """Two places at which each of a worker's processes dies after a while."""
+        chosen = self._dice.sample(FAILPOINTS, 2)
+        return ",".join(f"{name}:kill:{self._dice.randint(*PASSED)}" for name in chosen)
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
@@ -177,12 +178,14 @@ class Site:
 
 def children_of(parent: int) -> list[int]:
     """The living children of a process, oldest first."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        with suppress(OSError):
-            state, ppid = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-            if int(ppid) == parent and state != "Z":
-                found.append(int(entry.name))
-    return sorted(found)
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return sorted(pid for pid in pids if parent_of(pid) == parent)
+
+
+def parent_of(pid: int) -> int | None:
+    """The parent of a living process; None when it has ended, reaped or not."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return None
+    return None if state == "Z" else int(parent)

@@ -29,6 +29,10 @@ HOLD_SECONDS = 1.5
 LATER_SECONDS = 0.3
 HONEST_NO = (*ACCEPT, "429_then_ok")
 """The provider did not act, and what it says of that can be relied on."""
+LATE_YES = ("header_stall", "header_drip", "body_stall")
+"""Held for so short a time, these end as a whole yes; to act differently would be to lie."""
+FAULTS = (*ACCEPT, *SENT, *ANSWERS)
+WHEN = ("before", "after", "later")
 HAPPENS = ("pay", "cancel_elsewhere")
 
 
@@ -98,13 +102,13 @@ class Traffic(threading.Thread):
 
     def _arm(self) -> None:
         if self._dice.random() < 0.5:
-            name = self._dice.choice((*ACCEPT, *SENT, *ANSWERS))
-            applied = (
-                "before" if name in HONEST_NO else self._dice.choice(("before", "after", "later"))
-            )
+            name, account = self._dice.choice(FAULTS), self._dice.choice([*PROVIDERS])
+            applied = "before" if name in HONEST_NO else self._dice.choice(WHEN)
+            if name in LATE_YES or (name not in HONEST_NO and PROVIDERS[account] == "teos"):
+                applied = "after"
             self._control.set_fault(
                 name=name,
-                account=self._dice.choice([*PROVIDERS]),
+                account=account,
                 kind=self._dice.choice(("cancel", "cancel", "cancel", "fetch")),
                 times=1,
                 applied=applied,

@@ -8,11 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import chain
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Count, Q
+from django.db.models.functions import Now
 
 from invoices import verification
 from invoices.models import (
@@ -29,6 +31,8 @@ from tests.crash.strikes import Strike, Striker
 from tests.crash.traffic import Traffic, prepare
 
 SHOWN = 20
+STORIES = 3
+SOON = 5.0
 ATTEMPT = re.compile(r"attempt (\d+)")
 
 
@@ -151,12 +155,15 @@ class Run:
         ]
         ProviderAccount.objects.update(paused_at=None)
         while self._is_left() and time.monotonic() - started < self._plan.quiet_seconds:
-            self._pass(0.5)
+            self._pass(SOON)
         self._outcome.quiet_after = time.monotonic() - started
 
     def _is_left(self) -> bool:
+        """Reads that failed often are hours apart; here it is as if those had passed."""
         try:
-            return bool(CancellationAttempt.objects.filter(state__in=WORKING).exists())
+            left = CancellationAttempt.objects.filter(state__in=WORKING)
+            left.filter(due_at__gt=Now() + timedelta(seconds=SOON)).update(due_at=Now())
+            return bool(left.exists())
         except (DatabaseError, InterfaceError):
             connection.close()
             return True
@@ -186,7 +193,7 @@ class Run:
             touched = {(entry["account"], one) for one in entry["ids"]} & self._world.bystanders
             outcome.violations += [f"{one} was picked by nobody" for one in touched]
         named = {int(found) for one in outcome.violations for found in ATTEMPT.findall(one)}
-        outcome.stories = [line for pk in sorted(named)[:SHOWN] for line in story(pk, provider)]
+        outcome.stories = [line for pk in sorted(named)[:STORIES] for line in story(pk, provider)]
 
     def _not_at_their_end(self) -> list[str]:
         left = CancellationAttempt.objects.filter(state__in=WORKING).select_related("account")

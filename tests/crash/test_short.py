@@ -18,8 +18,8 @@ from tests.run import ROOT
 @pytest.mark.skipif(sys.platform != "linux", reason="it finds its processes in /proc")
 def test_what_is_killed_at_random_comes_to_its_end_without_a_contradiction() -> None:
     seed = random.randrange(2**16)
-    command = [sys.executable, "-m", "tests.crash", "--seed", str(seed), "--kills", "6"]
-    bounded = ["--minutes", "0.25", "--invoices", "60", "--pause", "0.5", "2"]
+    command = [sys.executable, "-m", "tests.crash", "--seed", str(seed), "--kills", "5"]
+    bounded = ["--minutes", "0.15", "--invoices", "40", "--pause", "0.5", "2"]
     done = subprocess.run(
         [*command, *bounded], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -155,7 +155,7 @@ class Run:
         ]
         ProviderAccount.objects.update(paused_at=None)
         while self._is_left() and time.monotonic() - started < self._plan.quiet_seconds:
-            self._pass(SOON)
+            self._pass(0.5)
         self._outcome.quiet_after = time.monotonic() - started
 
     def _is_left(self) -> bool:

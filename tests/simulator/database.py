@@ -26,16 +26,27 @@ class Memory:
         """As it was when it was kept, also after a transaction that was left open."""
         if connection.in_atomic_block:
             raise AssertionError("a transaction was left open")
-        self._template.backup(connection.connection)
+        try:
+            self._template.backup(connection.connection)
+        except sqlite3.OperationalError:
+            # A query of a killed drain was left open: begin with a new connection.
+            connection.connection = _fresh()
+            self._template.backup(connection.connection)
+
+
+def _fresh() -> sqlite3.Connection:
+    """A new connection to an empty database in memory, as Django would make it."""
+    parameters = {**connection.get_connection_params(), "database": ":memory:"}
+    made: sqlite3.Connection = connection.get_new_connection(parameters)
+    made.isolation_level = None  # As Django does: transactions are its own affair.
+    return made
 
 
 @contextmanager
 def in_memory() -> Iterator[Memory]:
     """Work on a database of our own in (SQLite's) memory, and go back to the present one after."""
     kept = connection.connection
-    parameters = {**connection.get_connection_params(), "database": ":memory:"}
-    made = connection.connection = connection.get_new_connection(parameters)
-    made.isolation_level = None  # As Django does: transactions are its own affair.
+    connection.connection = _fresh()
     template = sqlite3.connect(":memory:")
     try:
         call_command("migrate", verbosity=0)
@@ -43,8 +54,8 @@ def in_memory() -> Iterator[Memory]:
         with patch.object(drain, "close_old_connections", lambda: None):
             yield Memory(template)
     finally:
+        connection.connection.close()
         connection.connection = kept
         # Ids that were learned there mean something else elsewhere.
         ContentType.objects.clear_cache()
-        made.close()
         template.close()

@@ -40,6 +40,8 @@ BURST = 10
 SLACK = 1.5
 """An import asks beside a drain, and calls that left in time may arrive together."""
 DUE = (State.QUEUED, State.UNKNOWN, State.ACCEPTED)
+TIMEOUT = 408
+"""The one status below 500 that is no answer to what was asked."""
 TURNED_AWAY = (401, 429)
 """Answers by which the provider states that it did not act, whatever the call was."""
 
@@ -174,7 +176,7 @@ def _blind_resends(provider: Provider) -> Iterator[str]:
         settle = (adapter.settle + adapter.read_lag) * settings.PACE
         reads = provider.reads.get((account, reference), [])
         for first, second in pairwise(cancels):
-            if first["status"] in TURNED_AWAY:
+            if first["status"] in TURNED_AWAY or _is_a_new_attempt(provider, first, second):
                 continue
             proof = [
                 one
@@ -183,6 +185,20 @@ def _blind_resends(provider: Provider) -> Iterator[str]:
             ]
             if not proof:
                 yield f"{reference} was sent again without a read ({first['status']})"
+
+
+def _is_a_new_attempt(provider: Provider, first: Entry, second: Entry) -> bool:
+    """After an explicit no, which ended its attempt, a person may have asked once more."""
+    refused = first["status"] is not None and 400 <= first["status"] < 500
+    earlier, later = (_attempts_of(provider, entry) for entry in (first, second))
+    known = bool(earlier and later)
+    return known and refused and first["status"] != TIMEOUT and not earlier & later
+
+
+def _attempts_of(provider: Provider, entry: Entry) -> set[int]:
+    if not entry["request_id"]:
+        return set()
+    return {one.pk for one in provider.subjects.get(UUID(entry["request_id"]), [])}
 
 
 def _by_invoice(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:

@@ -19,18 +19,18 @@ from itertools import islice
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, close_old_connections, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 
 from invoices import outcomes, resting
 from invoices.calls import Calls, Done, Intent, Job
 from invoices.contention import again, is_contention
 from invoices.failpoints import failpoint
+from invoices.intents import put_on_record
 from invoices.lease import Lease
 from invoices.models.attempt import CancellationAttempt, State, Step
 from invoices.models.batch import CancellationBatch
-from invoices.models.evidence import CallSubject, ProviderRequest
 from invoices.pacing import Breaker, Rate
-from invoices.recorder import refuse_inside_transaction, request_row
+from invoices.recorder import refuse_inside_transaction
 from invoices.settling import Settling, differs_from_copy
 from providers.adapters.base import Adapter, Found
 from providers.credentials import UnreadableCredentials
@@ -372,9 +372,9 @@ class Drain:
         """
         refusal = NotSent("not_running", "The request could not be put on record.")
         try:
-            if not self._stored(intents):
+            if not put_on_record(intents, self._account.pk, self._lease.token):
                 for intent in intents:
-                    self._stored([intent])
+                    put_on_record([intent], self._account.pk, self._lease.token)
         except DatabaseError:
             log.exception("Requests could not be put on record; nothing more is sent.")
             self._calls.shut("not_running")
@@ -383,50 +383,6 @@ class Drain:
             for intent in intents:
                 if not intent.ready.is_set():
                     intent.settle(refusal)
-
-    def _stored(self, intents: Sequence[Intent]) -> bool:
-        """Whether all were stored; of many, none is when one may not be sent any more."""
-        cancels = [one for one in intents if one.request.purpose == "cancel"]
-        first = [one for one in cancels if not one.job.stored]
-        attempts = [attempt for intent in first for attempt in intent.job.attempts]
-        running = Q(batch__state=CancellationBatch.State.RUNNING)
-        step = Step(
-            State.CLAIMED,
-            State.SENDING,
-            changes={"sends": F("sends") + 1},
-            lease=self._lease.token,
-            require=running,
-        )
-        with transaction.atomic():
-            moved = CancellationAttempt.objects.move(attempts, step)
-            allowed = len(moved) == len(attempts)
-            if allowed:
-                self._write_requests(intents)
-                failpoint("drain.before_intent_commits")
-            else:
-                transaction.set_rollback(True)
-        if not allowed and len(intents) > 1:
-            return False
-        failpoint("drain.after_intent")
-        refusal = None if allowed else NotSent("not_running", "The batch is not running any more.")
-        for intent in first if allowed else ():
-            for attempt in intent.job.attempts:
-                attempt.state = State.SENDING
-        for intent in intents:
-            intent.job.stored += allowed and intent.request.purpose == "cancel"
-            intent.settle(refusal)
-        return True
-
-    def _write_requests(self, intents: Sequence[Intent]) -> None:
-        ProviderRequest.objects.bulk_create(
-            request_row(intent.request, self._account.pk) for intent in intents
-        )
-        CallSubject.objects.bulk_create(
-            CallSubject(request_id=intent.request.id, invoice_id=one.invoice_id, attempt_id=one.pk)
-            for intent in intents
-            if intent.request.references
-            for one in intent.job.attempts
-        )
 
     def _settle(self) -> None:
         """Write what came in; a database that is gone is given thirty seconds to come back."""

@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 from pytest_django import Settings
 
-from invoices import batches, calls, drain, resting, settling, sync, waking
+from invoices import batches, calls, drain, intents, resting, settling, sync, waking
 from invoices.calls import Done, Job
 from invoices.drain import Drain
 from invoices.lease import Lease
@@ -326,15 +326,15 @@ def test_a_request_that_cannot_be_stored_costs_no_answer_that_is_in(
 ) -> None:
     scene = Scene(sandbox, invoices=40)
     batch = scene.started()
-    real, count = Drain._write_requests, [0]
+    real, count = intents.write_requests, [0]
 
-    def failing(self: Drain, intents: Any) -> None:
+    def failing(waiting: Any, account_id: int) -> None:
         count[0] += 1
         if count[0] == 6:
             raise OperationalError("the database system is shutting down")
-        real(self, intents)
+        real(waiting, account_id)
 
-    monkeypatch.setattr(Drain, "_write_requests", failing)
+    monkeypatch.setattr(intents, "write_requests", failing)
     monkeypatch.setattr(drain, "close_old_connections", lambda: None)
     drain.run(scene.account.pk, 5.0)
     assert count[0] >= 6

@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import PropertyMock, patch
 
-from invoices import batches, outcomes, settling
+from invoices import batches, intents, outcomes, settling
 from invoices.calls import Calls
-from invoices.drain import Drain
 from invoices.models.attempt import CancellationAttempt, State
 from invoices.outcomes import Decision, Standing
 from invoices.settling import Verdict
@@ -19,7 +18,7 @@ Mutant = Callable[[], Any]
 
 def no_intent_row() -> Any:
     """A request leaves without having been put on record."""
-    return patch.object(Drain, "_write_requests", lambda *_: None)
+    return patch.object(intents, "write_requests", lambda *_: None)
 
 
 def timeout_is_failure() -> Any:

@@ -183,7 +183,7 @@ class Client:
         if not attempt.first_byte:
             raise NotSent(fault or "unsent", _SENTENCES.get(fault, detail) or detail)
         if fault or heard.status is None:
-            raise OutcomeUnknown(fault, _SENTENCES.get(fault, detail), status=heard.status)
+            raise OutcomeUnknown(fault, _after_sending(fault, detail), status=heard.status)
         headers = {name.lower(): value for name, value in heard.headers}
         return Answer(heard.status, headers, bytes(heard.body))
 
@@ -347,6 +347,12 @@ _SENTENCES = {
     "too_large": "The answer was larger than any honest answer; it was cut off.",
     "bad_encoding": "The answer's compression could not be undone.",
 }
+
+
+def _after_sending(fault: str, detail: str) -> str:
+    """The sentence for a fault after the first byte, which leaves open what was done."""
+    sentence = _SENTENCES.get(fault, detail)
+    return sentence if "may have" in sentence else f"{sentence} The provider may have acted."
 
 
 def _fault_of(error: BaseException, attempt: Transmission) -> str:

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from invoices.models import Heartbeat
 from invoices.supervision import Child
+from tests.crash.site import children_of
 from tests.processes import MANAGE, environment, is_alive, running, until
 
 pytestmark = [
@@ -69,6 +71,17 @@ def test_a_cluster_that_was_killed_or_stands_still_is_replaced(worker: Started) 
     worker.await_sign()
     assert not is_alive(second)
     assert "does not answer" in worker.log.read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who is whose child is read from /proc")
+def test_it_works_again_after_its_idle_pool_died_with_the_queues_lock(worker: Started) -> None:
+    [leader] = worker.clusters()
+    [sentinel] = children_of(leader)
+    # The sentinel starts its pool first. One of the idle holds the lock of the queue between
+    # them; killed, it never gives it back, and those started in its place wait for good.
+    for pid in sorted(children_of(sentinel))[: settings.WORKER_ACCOUNTS_IN_PARALLEL]:
+        os.kill(pid, signal.SIGKILL)
+    worker.await_sign(90)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")

@@ -150,14 +150,21 @@ class Calls:
         self._refuse_if_shut()
         intent = Intent(request, job)
         self._current.purpose = request.purpose
+        self._current.begun = False
         self.inbox.put(intent)
         return intent
 
     def gate(self) -> None:
-        """The last look before the first byte."""
+        """The last look before each write.
+
+        Of what has begun to leave, only a lost lease stops the rest: cut in two, it would be in
+        doubt for nothing.
+        """
         if not self._lease.is_good():
             raise NotSent("lease_lost", "This worker no longer holds the account.")
-        self._refuse_if_shut()
+        if not self._current.begun:
+            self._refuse_if_shut()
+            self._current.begun = True
         failpoint("calls.before_write")
 
     def after(self, exchange: Exchange) -> None:

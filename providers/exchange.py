@@ -50,7 +50,7 @@ class Recorder(Protocol):
         """Store the request durably, then return. Raise `NotSent` to forbid it."""
 
     def gate(self) -> None:
-        """Called at the first byte, must not block. Raise `NotSent` when permission has lapsed."""
+        """Called before each write, must not block. Raise `NotSent` when permission has lapsed."""
 
     def after(self, exchange: Exchange) -> None:
         """Take note of how it ended."""

@@ -186,6 +186,7 @@ class Flights(Calls):
         assert flight.intent is not None
         self._current.job = flight.job
         self._current.purpose = flight.intent.request.purpose
+        self._current.begun = False
         body = answer.body if answer else b""
         self.after(
             Exchange(

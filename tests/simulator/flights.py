@@ -150,6 +150,8 @@ class Flights(Calls):
         if plan.answer in UNSENT:
             return self._unsent(flight, NotSent(plan.answer, "Not connected."))
         try:
+            # One thread plays them all: each flight's gate is that of its first byte.
+            self._current.begun = False
             self.gate()
         except NotSent as refusal:
             return self._unsent(flight, refusal)
@@ -186,7 +188,6 @@ class Flights(Calls):
         assert flight.intent is not None
         self._current.job = flight.job
         self._current.purpose = flight.intent.request.purpose
-        self._current.begun = False
         body = answer.body if answer else b""
         self.after(
             Exchange(

@@ -8,12 +8,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
+from invoices import bulk
+from invoices.models.attempt import CancellationAttempt, State
 from invoices.models.evidence import HistoryEvent
 from invoices.models.invoice import REMOTE_FIELDS, Invoice, InvoiceSnapshot, remote_values
-from providers.adapters.base import RemoteInvoice
+from providers.adapters.base import RemoteInvoice, Status
 
 COPIED = (*REMOTE_FIELDS, "search_text")
 
@@ -140,8 +143,12 @@ def _record(
     held: Mapping[str, Invoice],
     ids: Mapping[str, int],
 ) -> None:
-    """An event for each invoice that we knew and whose status is another now."""
-    HistoryEvent.objects.bulk_create(
+    """An event for each invoice that we knew and whose status is another now.
+
+    What is cancelled although our last request for it was refused is told with that attempt.
+    """
+    refused = _refused([ids[one.reference] for one in remotes if one.status is Status.CANCELLED])
+    bulk.insert(
         HistoryEvent(
             kind=HistoryEvent.Kind.INVOICE_STATUS,
             account_id=account_id,
@@ -149,7 +156,21 @@ def _record(
             from_state=held[remote.reference].status,
             to_state=str(remote.status),
             detail=f"The provider states {remote.provider_status or 'no status'}.",
+            **refused.get(ids[remote.reference], {}),
         )
         for remote in remotes
         if remote.reference in held and held[remote.reference].status != str(remote.status)
     )
+
+
+def _refused(invoice_ids: Sequence[int]) -> Mapping[int, Mapping[str, Any]]:
+    """By invoice, what to say of its last attempt where the provider said no to that one."""
+    if not invoice_ids:
+        return {}
+    rows = CancellationAttempt.objects.filter(invoice__in=invoice_ids, sends__gt=0).order_by("pk")
+    last = {row.invoice_id: row for row in rows.only("invoice_id", "batch_id", "state")}
+    return {
+        invoice_id: {"attempt_id": row.pk, "batch_id": row.batch_id, "code": "contradicted"}
+        for invoice_id, row in last.items()
+        if row.state == State.REFUSED
+    }

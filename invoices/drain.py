@@ -3,7 +3,7 @@
 One drainer holds an account's lease. Its main thread does all that touches the database: it
 claims due attempts, stores each request before it leaves, and writes what came of it. A pool of
 threads (`calls.py`) does nothing but HTTP. What follows from what happened is decided in
-`outcomes.py`, and written by `settling.py`.
+`outcomes.py` and written by `settling.py`; `health.py` knows when the account is to be left alone.
 
 A pipeline, not a barrier: claiming, storing and settling go on while calls are under way. No
 transaction is open during a call.
@@ -14,27 +14,27 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from itertools import islice
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, close_old_connections, transaction
-from django.db.models import Q
+from django.db import DatabaseError, close_old_connections
 
-from invoices import outcomes, resting
+from invoices import batches, due, grouping, resting
 from invoices.calls import Calls, Done, Intent, Job
-from invoices.contention import again, is_contention
+from invoices.contention import is_contention
 from invoices.failpoints import failpoint
+from invoices.health import Health
 from invoices.intents import put_on_record
+from invoices.judging import differs_from_copy
 from invoices.lease import Lease
-from invoices.models.attempt import CancellationAttempt, State, Step
+from invoices.models.attempt import CancellationAttempt
 from invoices.models.batch import CancellationBatch
-from invoices.pacing import Breaker, Rate
+from invoices.pacing import Rate
 from invoices.recorder import refuse_inside_transaction
-from invoices.settling import Settling, differs_from_copy
+from invoices.settling import Settling
 from providers.adapters.base import Adapter, Found
 from providers.credentials import UnreadableCredentials
-from providers.errors import NotSent, OutcomeUnknown, ProviderError, TryLater
+from providers.errors import NotSent
 from providers.exchange import Exchange
 from providers.models import ProviderAccount
 
@@ -50,35 +50,24 @@ LAST_CLAIM_SECONDS = 3.0
 """So long before its end a drain takes nothing new in hand, to have nothing to give back."""
 LINGER_SECONDS = 2.5
 """What falls due so soon is waited for rather than left to the next drain."""
-READ_STATES = (
-    State.UNKNOWN,
-    State.ACCEPTED,
-    State.CANCELLED,
-    State.NEEDS_REVIEW,
-    State.REFUSED,
-)
-QUEUED_TO_RUN = Q(state=State.QUEUED, batch__state=CancellationBatch.State.RUNNING)
-WORKABLE = QUEUED_TO_RUN | Q(state__in=READ_STATES)
-"""What a drain can do something about, once it is due."""
 
 
 def run(account_id: int, seconds: float | None = None) -> bool:
     """Work off an account for so many seconds; True when something due is left over.
 
-    Returns at once when another drainer holds the account, or when it is paused or resting.
+    Returns at once when another drainer holds the account. While it is paused, what a drain that
+    is gone left behind is settled, and nothing is asked of the provider.
     """
     refuse_inside_transaction()
-    account = ProviderAccount.objects.get(pk=account_id)
-    if account.is_paused:
-        return False
     lease = Lease(account_id, settings.DRAIN_LEASE_SECONDS)
     if not lease.acquire():
         return False
     try:
         failpoint("drain.after_lease")
-        drain = Drain(account, lease)
+        drain = Drain(ProviderAccount.objects.get(pk=account_id), lease)
         adapter = drain.connect()
         if adapter is None:
+            drain.tidy()
             return False
         try:
             return drain.work(adapter, seconds or settings.DRAIN_SECONDS)
@@ -100,22 +89,22 @@ class Drain:
     ) -> None:
         self._account = account
         self._lease = lease
-        self._breaker = Breaker(account.breaker_trips)
         burst = max(1.0, min(account.rate_per_second, 10.0))
         self._calls = make_calls(lease, Rate(account.rate_per_second, burst))
+        self._health = Health(account, lease, self._calls)
         self._settling = Settling(account, lease)
+        self._adapter: Adapter
         self._in_hand: set[int] = set()
         self._jobs = 0
-        self._blocked_until = 0.0
-        self._probed = not self._breaker.half_open
         self._looked = 0.0
         self._nothing_due_until = 0.0
-        self._breaker_opened = 0.0
         self._finishing = False
         self._ends = self._last_claim = 0.0
 
     def connect(self) -> Adapter | None:
-        """The account's adapter, or None when it cannot be had; then a person must look."""
+        """The account's adapter; None while it is paused, as it is when none can be had."""
+        if self._account.is_paused:
+            return None
         try:
             missing = self._account.missing_credentials()
             if missing:
@@ -127,6 +116,14 @@ class Drain:
             problem = " ".join(error.messages)
         resting.pause(self._account, "configuration", problem)
         return None
+
+    def tidy(self) -> None:
+        """What can be brought to an end without a call."""
+        self._settling.settle_interrupted()
+        stopping = CancellationBatch.objects.filter(state=CancellationBatch.State.STOPPING)
+        mine = CancellationAttempt.objects.working().filter(account=self._account)
+        for batch_id in stopping.filter(pk__in=mine.values("batch")).values_list("pk", flat=True):
+            batches.finish_if_done(batch_id)
 
     def work(self, adapter: Adapter, seconds: float) -> bool:
         """Claim, store and settle until the time is over or nothing is due."""
@@ -142,8 +139,8 @@ class Drain:
 
     def begin(self, adapter: Adapter, seconds: float) -> None:
         """Settle what a drain that is gone left behind, and start the threads."""
-        self._settling.adapter = adapter
-        self._settling.settle_interrupted()
+        self._adapter = adapter
+        self.tidy()
         self._ends = time.monotonic() + seconds
         self._last_claim = self._ends - min(LAST_CLAIM_SECONDS, seconds / 4)
         self._calls.start(adapter, max(1, min(self._account.concurrency, 64)))
@@ -155,8 +152,8 @@ class Drain:
         self._look_around()
         if time.monotonic() >= self._ends:
             self._calls.shut("not_running")
-        may_claim = not self._is_blocked() and time.monotonic() < self._last_claim
-        claimed = self._claim(self._settling.adapter) if may_claim else 0
+        may_claim = not self._health.is_blocked and time.monotonic() < self._last_claim
+        claimed = self._claim(self._adapter) if may_claim else 0
         idle = not claimed and not self._jobs and not self._settling.waiting
         if idle and not self._may_continue(self._ends):
             return False
@@ -173,17 +170,16 @@ class Drain:
 
     def _may_continue(self, ends: float) -> bool:
         """Nothing is under way: wait for what is due within this spell, or end it."""
-        if self._calls.is_shut and not self._blocked_until:
+        rest = self._health.rest
+        if self._calls.is_shut and not rest:
             return False
-        wait = self._blocked_until - time.monotonic()
-        if wait > 0:
-            if time.monotonic() + wait >= ends:
+        if rest.left > 0:
+            if time.monotonic() + rest.left >= ends:
                 return False
-            time.sleep(min(wait, LOOK_SECONDS))
+            time.sleep(min(rest.left, LOOK_SECONDS))
             return True
-        if self._blocked_until:
-            self._blocked_until = 0.0
-            self._calls.reopen()
+        if rest:
+            self._health.wake()
             # Before anything leaves: was the account paused meanwhile?
             self._looked = 0.0
             return True
@@ -194,28 +190,13 @@ class Drain:
 
     def _is_due_within(self, seconds: float) -> bool:
         soon = self._lease.now() + timedelta(seconds=seconds)
-        rows = CancellationAttempt.objects.filter(account=self._account, due_at__lte=soon)
-        return rows.filter(WORKABLE).exists()
-
-    def _is_blocked(self) -> bool:
-        return self._calls.is_shut or time.monotonic() < self._blocked_until
+        return due.is_anything_due(self._account.pk, soon)
 
     def _look_around(self) -> None:
-        """Now and then: has somebody paused the account?"""
-        if time.monotonic() - self._looked < LOOK_SECONDS:
-            return
-        self._looked = time.monotonic()
-        now = self._lease.now()
-        row = ProviderAccount.objects.only("paused_at", "resting_until").get(pk=self._account.pk)
-        if row.is_paused:
-            self._calls.shut("account_paused")
-        elif row.resting_until and row.resting_until > now and not self._blocked_until:
-            self._block((row.resting_until - now).total_seconds())
-
-    def _block(self, seconds: float) -> None:
-        """Send nothing for so long; what waits for its turn goes back unsent."""
-        self._blocked_until = time.monotonic() + seconds
-        self._calls.shut("account_resting")
+        """Now and then: may the account still be called?"""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._health.look()
 
     # --- taking work in hand ----------------------------------------------------------------
 
@@ -224,10 +205,10 @@ class Drain:
         appetite = self._appetite(adapter)
         if len(self._in_hand) > appetite // 2 or time.monotonic() < self._nothing_due_until:
             return 0
-        if not self._probed:
+        if self._health.needs_probe:
             return self._probe()
-        reads = self._due_reads()
-        for group in grouped(reads, adapter.fetch_limit):
+        reads = due.reads(self._account.pk, self._in_hand, CLAIM)
+        for group in grouping.grouped(reads, adapter.fetch_limit):
             self._submit(Job("read", group))
         claimed = self._claim_queued(appetite)
         self._send_or_check(adapter, claimed)
@@ -247,26 +228,8 @@ class Drain:
         self._submit(Job("probe"))
         return 1
 
-    def _due_reads(self) -> list[CancellationAttempt]:
-        rows = CancellationAttempt.objects.due(self._account.pk).filter(state__in=READ_STATES)
-        due = rows.exclude(pk__in=self._in_hand).select_related("invoice", "batch")[:CLAIM]
-        return list(due)
-
     def _claim_queued(self, most: int) -> list[CancellationAttempt]:
-        due = (
-            CancellationAttempt.objects.due(self._account.pk)
-            .filter(QUEUED_TO_RUN)
-            .select_related("invoice", "batch")[:most]
-        )
-        step = Step(State.QUEUED, State.CLAIMED, changes={"lease_token": self._lease.token})
-        waiting = list(due)
-        moved = again(lambda: _taken(waiting, step))
-        failpoint("drain.after_claim")
-        claimed = [attempt for attempt in waiting if attempt.pk in moved]
-        for attempt in claimed:
-            attempt.state = State.CLAIMED
-            attempt.lease_token = self._lease.token
-        return claimed
+        return due.claim(self._account.pk, self._lease, most)
 
     def _send_or_check(self, adapter: Adapter, claimed: Sequence[CancellationAttempt]) -> None:
         """Read again before the cancel where one read covers many, or our copy is not as frozen."""
@@ -281,19 +244,14 @@ class Drain:
             or attempt.invoice.synced_at < oldest
             or differs_from_copy(attempt)
         ]
-        for group in grouped(to_check, adapter.fetch_limit):
+        for group in grouping.grouped(to_check, adapter.fetch_limit):
             self._submit(Job("precheck", group))
         checked = {attempt.pk for attempt in to_check}
         self._send(adapter, [one for one in sound if one.pk not in checked])
 
     def _send(self, adapter: Adapter, attempts: Iterable[CancellationAttempt]) -> None:
-        by_batch: dict[int, list[CancellationAttempt]] = {}
-        for attempt in attempts:
-            by_batch.setdefault(attempt.batch_id, []).append(attempt)
-        for rows in by_batch.values():
-            options = rows[0].batch.options.get(adapter.code, {})
-            for group in grouped(rows, adapter.cancel_limit):
-                self._submit(Job("cancel", group, options))
+        for job in grouping.cancels(adapter, attempts):
+            self._submit(job)
 
     def _submit(self, job: Job) -> None:
         self._in_hand.update(attempt.pk for attempt in job.attempts)
@@ -316,13 +274,13 @@ class Drain:
     def _take(self, done: Done) -> None:
         self._jobs -= 1
         try:
-            self._note_health(done)
+            self._health.note(done)
         except DatabaseError:
             # The answers that came in with this one are still to be taken in.
             log.exception("The account's rest could not be noted; nothing more is sent.")
             self._calls.shut("not_running")
         job, result = done.job, done.result
-        adapter = self._settling.adapter
+        adapter = self._adapter
         if job.kind == "precheck" and isinstance(result, Found):
             good = self._settling.take_precheck(done, result)
             failpoint("drain.after_precheck")
@@ -330,38 +288,6 @@ class Drain:
             self._send(adapter, () if self._finishing else good)
         elif job.kind != "probe":
             self._settling.take(done)
-
-    def _note_health(self, done: Done) -> None:
-        """Let the account rest, or pause it, when the provider's answers ask for it."""
-        result = done.result
-        # What was under way when the breaker opened says nothing about the time since.
-        is_news = done.job.started >= self._breaker_opened
-        if not isinstance(result, ProviderError):
-            if done.job.kind != "cancel" and self._breaker.half_open and is_news:
-                self._breaker.close()
-                self._probed = True
-                resting.back(self._account)
-            self._breaker.note(ok=True)
-            return
-        if result.pause_account:
-            resting.pause(self._account, result.code, result.message)
-            self._calls.shut("account_paused")
-        elif isinstance(result, TryLater):
-            ours = outcomes.THROTTLE * settings.PACE
-            self._rest(result.retry_after or ours, "rate_limited", result)
-        elif is_news and _is_trouble(result, probing=done.job.kind == "probe"):
-            seconds = self._breaker.note(ok=False)
-            if seconds is not None:
-                self._probed = False
-                self._breaker_opened = time.monotonic()
-                self._rest(seconds * settings.PACE, "breaker", result)
-
-    def _rest(self, seconds: float, reason: str, error: ProviderError) -> None:
-        # Of several answers the one that asks for the longest rest holds.
-        seconds = max(seconds, self._blocked_until - time.monotonic())
-        until = self._lease.now() + timedelta(seconds=seconds)
-        resting.rest(self._account, until, reason, error.message, self._breaker.trips)
-        self._block(seconds)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -403,7 +329,7 @@ class Drain:
     def _finish(self) -> None:
         """Nothing new leaves: take in what is under way, and write it."""
         self._finishing = True
-        gives_up = time.monotonic() + self._settling.adapter.total_seconds + 10.0
+        gives_up = time.monotonic() + self._adapter.total_seconds + 10.0
         while self._jobs and time.monotonic() < gives_up:
             if self._lease.is_due():
                 with suppress(DatabaseError):
@@ -414,33 +340,8 @@ class Drain:
         self._settling.give_back(self._in_hand)
 
     def _is_more_due(self) -> bool:
-        if self._blocked_until or not self._lease.is_good():
+        if self._health.rest or not self._lease.is_good():
             return False
         if ProviderAccount.objects.filter(pk=self._account.pk, paused_at__isnull=False).exists():
             return False
-        return CancellationAttempt.objects.due(self._account.pk).filter(WORKABLE).exists()
-
-
-def _taken(waiting: Sequence[CancellationAttempt], step: Step) -> set[int]:
-    with transaction.atomic():
-        moved = CancellationAttempt.objects.move(waiting, step)
-        failpoint("drain.before_claim_commits")
-    return moved
-
-
-def grouped(
-    attempts: Iterable[CancellationAttempt], size: int
-) -> Iterable[list[CancellationAttempt]]:
-    """Lists of at most so many."""
-    rows = iter(attempts)
-    while group := list(islice(rows, size)):
-        yield group
-
-
-def _is_trouble(error: ProviderError, *, probing: bool) -> bool:
-    """Whether a failure speaks against the provider's health rather than against one invoice."""
-    if isinstance(error, NotSent):
-        return error.code not in outcomes.NOT_COUNTED | outcomes.MALFORMED
-    if probing:
-        return True
-    return isinstance(error, OutcomeUnknown) and error.code != "unexpected_answer"
+        return self._is_due_within(0.0)

@@ -5,16 +5,21 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q
+from django.db.models.functions import Now
 
+from invoices import bulk
 from invoices.calls import Intent
 from invoices.failpoints import failpoint
 from invoices.models.attempt import CancellationAttempt, State, Step
 from invoices.models.batch import CancellationBatch
-from invoices.models.evidence import CallSubject, ProviderRequest
+from invoices.models.evidence import CallSubject
 from invoices.recorder import request_row
 from providers.errors import NotSent
 
-RUNNING = Q(batch__state=CancellationBatch.State.RUNNING)
+RUNNING = Q(batch__state=CancellationBatch.State.RUNNING) & (
+    Q(batch__starts_at=None) | Q(batch__starts_at__lte=Now())
+)
+"""A batch that was approved with a delay can be recalled until then."""
 
 
 def put_on_record(intents: Sequence[Intent], account_id: int, lease: UUID) -> bool:
@@ -56,10 +61,8 @@ def _let_go(intents: Sequence[Intent], first: Sequence[Intent], allowed: bool) -
 
 def write_requests(intents: Sequence[Intent], account_id: int) -> None:
     """The rows of the requests, and of what each is about."""
-    ProviderRequest.objects.bulk_create(
-        request_row(intent.request, account_id) for intent in intents
-    )
-    CallSubject.objects.bulk_create(
+    bulk.insert(request_row(intent.request, account_id) for intent in intents)
+    bulk.insert(
         CallSubject(request_id=intent.request.id, invoice_id=one.invoice_id, attempt_id=one.pk)
         for intent in intents
         if intent.request.references

@@ -5,12 +5,14 @@ and its tests go through all of it. Times are seconds.
 
 The rules in short. Only an explicit yes is a yes, only an explicit no is a no, the rest is
 `unknown` and only a read may decide. A cancel is sent again only after a read, taken when the
-last request can no longer take effect (`settled`), has shown the invoice still open. What was
+last request can no longer take effect (`settled`), has shown the invoice still open. A no to a
+call about several says nothing of any one of them: each is sent again by itself. What was
 found cancelled is `already_cancelled` only if no request of ours was ever in doubt; otherwise we
 may have done it ourselves, and it is `cancelled` on the evidence of reading it back.
 """
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from invoices.models.attempt import State
 from providers.adapters.base import Status
@@ -29,6 +31,8 @@ MOST_UNSENT = 3
 READ_DELAYS = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
 POLL_DELAYS = (2.0, 5.0, 10.0, 30.0, 30.0, 60.0, 120.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
 DAY = 24 * 3600.0
+LOOKS_AFTER_A_NO = (300.0, DAY)
+"""A no is looked at again: at once, when whatever was sent has settled, and a day later."""
 REVIEW_READS = 7
 SECOND_LOOK = 60.0
 
@@ -43,7 +47,8 @@ NOT_COUNTED = frozenset(
 MALFORMED = frozenset({"bad_reference", "bad_url"})
 """Reasons for not sending that no further try will change."""
 
-STATUS_WORDS = frozenset(str(status) for status in Status)
+TURNED_DOWN = frozenset(range(400, 500)) - {408}
+"""Statuses of an answer, whoever gave it, by which something in the call was not liked."""
 
 FOR_GOOD = frozenset(
     {
@@ -54,7 +59,7 @@ FOR_GOOD = frozenset(
         Status.WRITTEN_OFF,
     }
 )
-"""A cancelled invoice never reads like this again, so such a read needs no settling."""
+"""A cancelled invoice never reads like this again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ class Standing:
 
     `sends` counts this request too. `settled` is None when no request is in doubt, False while
     the last one may still take effect, True when a read shows whatever it did; `settles_in` is
-    how long until then. `stopping`: a person wants no more of this batch.
+    how long until then. `stopping`: a person wants no more of this batch. `together`: the call
+    was about others, too.
     """
 
     state: State
@@ -76,6 +82,7 @@ class Standing:
     settles_in: float = 0.0
     verified: bool = False
     stopping: bool = False
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,8 @@ class Decision:
     """The next state and why. `due_in` None: nothing more is to be done.
 
     `doubt` True: from now on a request of ours is in doubt; False: a read has cleared the doubt;
-    None: as before. `verified`: a read has confirmed the cancellation.
+    None: as before. `alone`: should it be sent again, then by a call about nothing else.
+    `verified`: a read has confirmed the cancellation.
     """
 
     to: State
@@ -91,15 +99,20 @@ class Decision:
     due_in: float | None = None
     evidence: str = ""
     doubt: bool | None = None
+    alone: bool = False
     verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A read's result: the status in our words, and whether it may be cancelled as it is."""
+    """A read's result: the status in our words, and whether it may be cancelled as it is.
+
+    `credited`: it may read `paid` because a cancellation has credited the rest of it.
+    """
 
     status: Status
     cancellable: bool
+    credited: bool = False
 
 
 MISSING = "missing"
@@ -135,15 +148,19 @@ def after_error(standing: Standing, error: ProviderError, *, backoff: float) -> 
             return _found_cancelled(standing)
         case Refused():
             # Our copy still shows what we believed: read it once more, to show what is.
-            return Decision(
-                State.REFUSED, error.code, due_in=1.0 if error.code in STATUS_WORDS else None
-            )
-        case ReadToDecide():
+            return Decision(State.REFUSED, error.code, due_in=1.0)
+        case ReadToDecide() if not standing.together:
             return Decision(State.UNKNOWN, "decide_by_reading", due_in=1.0)
-        case OutcomeUnknown():
-            return Decision(State.UNKNOWN, error.code, due_in=READ_DELAYS[0], doubt=True)
+        case ReadToDecide():
+            # It may have been one of the others, and it may have been all but that one.
+            return _in_doubt("refused_together", alone=True)
         case _:
-            return Decision(State.UNKNOWN, error.code, due_in=READ_DELAYS[0], doubt=True)
+            alone = standing.together and error.status in TURNED_DOWN
+            return _in_doubt(error.code, alone=alone)
+
+
+def _in_doubt(code: str, *, alone: bool = False) -> Decision:
+    return Decision(State.UNKNOWN, code, due_in=READ_DELAYS[0], doubt=True, alone=alone)
 
 
 def no_answer() -> OutcomeUnknown:
@@ -155,7 +172,7 @@ def after_interruption(standing: Standing) -> Decision:
     """The drain that had this attempt in hand is gone."""
     if standing.state is State.CLAIMED:
         return Decision(State.QUEUED, "interrupted", due_in=0.0)
-    return Decision(State.UNKNOWN, "interrupted", due_in=READ_DELAYS[0], doubt=True)
+    return _in_doubt("interrupted")
 
 
 def before_cancel(standing: Standing, read: Read, *, changed: str) -> Decision | None:
@@ -195,7 +212,7 @@ def after_read(standing: Standing, read: Read) -> Decision:
         case State.CANCELLED:
             return _read_cancelled(standing, read)
         case State.REFUSED:
-            return Decision(State.REFUSED, standing.code)
+            return _read_refused(standing, read)
         case _:
             return _read_under_review(standing, read)
 
@@ -231,12 +248,11 @@ def _read_unknown(standing: Standing, read: Read) -> Decision:
     if isinstance(read, Seen):
         if read.status is Status.CANCELLED:
             return _found_cancelled(standing)
-        if read.status in FOR_GOOD:
-            return Decision(State.REFUSED, str(read.status), doubt=False)
+        # Until it has settled, our request may still act, also on what is paid in part by now.
         if read.status is not Status.UNKNOWN and standing.settled is not False:
             return _proved_undone(standing, read)
     if read == MISSING and standing.settled is None:
-        return Decision(State.REFUSED, "not_found")
+        return Decision(State.REFUSED, "not_found", due_in=LOOKS_AFTER_A_NO[0])
     if read == MISSING and standing.settled:
         # Gone after a request that may have been carried out: no answer can be read off that.
         return Decision(State.NEEDS_REVIEW, "vanished", due_in=DAY)
@@ -244,12 +260,16 @@ def _read_unknown(standing: Standing, read: Read) -> Decision:
 
 
 def _proved_undone(standing: Standing, read: Seen) -> Decision:
-    """A read that counts shows it neither cancelled nor settled for good."""
+    """A read that counts does not show it cancelled."""
+    if read.credited and standing.settled:
+        return Decision(State.NEEDS_REVIEW, "credited", due_in=DAY)
+    # Without doubt there is the provider's word alone, which is looked at again.
+    due_in = LOOKS_AFTER_A_NO[0] if standing.settled is None else None
     if not read.cancellable:
-        return Decision(State.REFUSED, str(read.status), doubt=False)
+        return Decision(State.REFUSED, str(read.status), due_in=due_in, doubt=False)
     if standing.settled is None:
         # The provider said no in words that we do not know, and the invoice is as it was.
-        return Decision(State.REFUSED, "invalid")
+        return Decision(State.REFUSED, "invalid", due_in=due_in)
     return _again(standing, "not_carried_out", backoff=1.0)
 
 
@@ -266,13 +286,22 @@ def _look_again(standing: Standing) -> Decision:
 def _read_accepted(standing: Standing, read: Read) -> Decision:
     if isinstance(read, Seen) and read.status is Status.CANCELLED:
         return Decision(State.CANCELLED, evidence="read_back", verified=True, doubt=False)
-    if isinstance(read, Seen) and read.status in FOR_GOOD:
-        return Decision(State.REFUSED, str(read.status), doubt=False)
+    if isinstance(read, Seen) and read.status in FOR_GOOD and standing.settled is not False:
+        return _proved_undone(standing, read)
     if read == MISSING and standing.settled:
         return Decision(State.NEEDS_REVIEW, "vanished", due_in=DAY)
     if standing.reads >= len(POLL_DELAYS):
         return Decision(State.NEEDS_REVIEW, "never_confirmed", due_in=DAY)
     return Decision(State.ACCEPTED, standing.code, due_in=POLL_DELAYS[standing.reads])
+
+
+def _read_refused(standing: Standing, read: Read) -> Decision:
+    """The provider's no counts, unless it shows the invoice cancelled after all."""
+    if isinstance(read, Seen) and read.status is Status.CANCELLED:
+        return Decision(State.NEEDS_REVIEW, "contradicted")
+    delays = READ_DELAYS if read == FAILED_READ else LOOKS_AFTER_A_NO
+    due_in = delays[standing.reads] if standing.reads < len(delays) else None
+    return Decision(State.REFUSED, standing.code, due_in=due_in)
 
 
 def _read_cancelled(standing: Standing, read: Read) -> Decision:
@@ -290,9 +319,19 @@ def _read_cancelled(standing: Standing, read: Read) -> Decision:
 
 
 def _read_under_review(standing: Standing, read: Read) -> Decision:
+    if standing.code == "contradicted":
+        # That it is cancelled is known; by whom no read can tell.
+        return Decision(State.NEEDS_REVIEW, standing.code)
     if isinstance(read, Seen) and read.status is Status.CANCELLED:
         return Decision(State.CANCELLED, evidence="read_back", verified=True, doubt=False)
-    if isinstance(read, Seen) and read.status in FOR_GOOD and standing.code != "disagrees":
+    if _proves_a_no(read, standing):
         return Decision(State.REFUSED, str(read.status), doubt=False)
     due_in = DAY if standing.reads < REVIEW_READS else None
     return Decision(State.NEEDS_REVIEW, standing.code, due_in=due_in)
+
+
+def _proves_a_no(read: Read, standing: Standing) -> TypeGuard[Seen]:
+    """Whether a read of what is under review shows that the cancellation cannot have been done."""
+    if standing.code == "disagrees" or standing.settled is False or not isinstance(read, Seen):
+        return False
+    return read.status in FOR_GOOD and not read.credited

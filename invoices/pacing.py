@@ -31,6 +31,29 @@ class Rate:
             return max(0.0, slot - now)
 
 
+class Rest:
+    """Until when an account is left alone. A rest that is over lasts until it is ended."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def __bool__(self) -> bool:
+        return self._until > 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left of it."""
+        return max(0.0, self._until - time.monotonic())
+
+    def begin(self, seconds: float) -> None:
+        """From now on for so long."""
+        self._until = time.monotonic() + seconds
+
+    def end(self) -> None:
+        """It is over, and that was taken note of."""
+        self._until = 0.0
+
+
 class Breaker:
     """Opens after five failures in a row, or when half of the last twenty failed."""
 
@@ -42,6 +65,11 @@ class Breaker:
     def __init__(self, trips: int) -> None:
         self.trips = trips
         self._recent: deque[bool] = deque(maxlen=self.WINDOW)
+        self._opened = 0.0
+
+    def is_news(self, begun: float) -> bool:
+        """Whether a call begun then says anything of the time since the breaker last opened."""
+        return begun >= self._opened
 
     @property
     def half_open(self) -> bool:
@@ -61,6 +89,7 @@ class Breaker:
         if not tripped and not self.half_open:
             return None
         self._recent.clear()
+        self._opened = time.monotonic()
         self.trips += 1
         return min(self.LONGEST_SECONDS, self.FIRST_SECONDS * 2.0 ** min(self.trips - 1, 10))
 

@@ -61,17 +61,23 @@ OTHERS = {
     "redirect": "The provider redirected the call; redirects are never followed.",
     "unexpected_answer": "The answer says neither yes nor no.",
     "decide_by_reading": "The provider said no without a reason to rely on.",
+    "refused_together": "The provider refused a call about several invoices without a reason.",
     "read_failed": "The invoice could not be read.",
     "interrupted": "The worker ended in the middle.",
     # Left to a person.
     "undecided": "Reading it again and again did not tell whether it was cancelled.",
     "vanished": "The provider does not have it any more, so it cannot tell.",
     "never_confirmed": "The provider took the request and never confirmed it.",
+    "credited": "It reads paid, but a part of it was credited, perhaps by our request.",
+    "contradicted": "The provider said no, and shows it as cancelled after all.",
     "disagrees": "The provider confirmed the cancellation, but shows it as not cancelled.",
     "decided": "Two persons decided it.",
 }
 
-LEFT_TO_A_PERSON = ("undecided", "vanished", "never_confirmed", "disagrees")
+LEFT_TO_A_PERSON = (
+    *("undecided", "vanished", "never_confirmed", "credited"),
+    *("contradicted", "disagrees"),
+)
 """The codes with which an attempt is parked for review."""
 
 DECISIONS = {

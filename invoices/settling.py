@@ -1,74 +1,41 @@
-"""From what came back to what is written: decisions for the attempts of finished calls.
+"""Collecting what came back from the provider, and writing it together.
 
 Everything that arrived since the last flush is written by one transaction: answers, states with
-their history, and what the provider now says of the invoices.
+their history, and what the provider now says of the invoices. What is decided about each attempt
+is the affair of `judging.py`.
 """
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import Q
 
-from invoices import batches, outcomes, sync
+from invoices import batches, bulk, judging, outcomes, sync
 from invoices.calls import Done
-from invoices.eligibility import Frozen, difference
 from invoices.failpoints import failpoint
+from invoices.judging import IN_HAND, Verdict, settle_seconds
 from invoices.lease import Lease
-from invoices.models.attempt import WORKING, CancellationAttempt, State, Step
-from invoices.models.batch import CancellationBatch
+from invoices.models.attempt import LIVE, WORKING, CancellationAttempt, State, Step
 from invoices.models.evidence import HistoryEvent, ProviderResponse
 from invoices.models.invoice import Invoice
-from invoices.outcomes import Decision, Read, Standing
-from invoices.pacing import backoff
 from invoices.recorder import response_row
-from providers.adapters.base import Adapter, CancelAnswer, Found, RemoteInvoice, text
-from providers.errors import (
-    CredentialsRejected,
-    NotSent,
-    OutcomeUnknown,
-    ProviderError,
-    TryLater,
-)
+from providers.adapters.base import Found, RemoteInvoice
 from providers.exchange import Exchange
 from providers.models import ProviderAccount
-
-IN_HAND = (State.CLAIMED, State.SENDING)
-MALFORMED = "The invoice's id does not have the provider's form; nothing was sent."
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A decision about one attempt, and the further columns that go with it."""
-
-    attempt: CancellationAttempt
-    expected: State
-    decision: Decision
-    message: str
-    sends: int
-    unsent: int
-    reads: int
-
-    @property
-    def lease(self) -> UUID | None:
-        """Only who has an attempt in hand may move it on."""
-        return self.attempt.lease_token if self.expected in IN_HAND else None
 
 
 class Settling:
     """Collects what came back and writes it together."""
 
-    adapter: Adapter
-
     def __init__(self, account: ProviderAccount, lease: Lease) -> None:
         self._account = account
+        self._adapter = account.adapter_class
         self._lease = lease
         self._exchanges: list[Exchange] = []
         self._verdicts: list[Verdict] = []
@@ -94,30 +61,27 @@ class Settling:
         """A call that has ended: decide for each of its attempts."""
         if isinstance(done.result, Found):
             self._note_seen(done, done.result)
+        now = self._lease.now()
+        begun = now - self._age(done)
         for attempt in done.job.attempts:
-            decision, message = self._decide(attempt, done)
-            self._add(attempt, decision, message, done)
+            self._add(judging.judged(attempt, done, self._adapter, now, begun))
 
     def take_precheck(self, done: Done, found: Found) -> list[CancellationAttempt]:
         """The read before a cancel: decide, and return those that nothing speaks against."""
         self._note_seen(done, found)
-        return [one for one in done.job.attempts if not self._is_ruled_out(one, found, done)]
-
-    def _is_ruled_out(self, attempt: CancellationAttempt, found: Found, done: Done) -> bool:
-        read = read_of(attempt, found, self.adapter)
-        remote = found.invoices.get(attempt.invoice.external_id)
-        changed = difference(frozen_of(attempt), remote) if remote else ""
-        standing = standing_of(attempt, self._lease.now())
-        decision = outcomes.before_cancel(standing, read, changed=changed)
-        if decision is None:
-            return False
-        self._add(attempt, decision, "", done)
-        return True
+        good, now = [], self._lease.now()
+        for attempt in done.job.attempts:
+            verdict = judging.ruled_out(attempt, done, found, self._adapter, now)
+            if verdict is None:
+                good.append(attempt)
+            else:
+                self._add(verdict)
+        return good
 
     def turn_down(self, malformed: Iterable[CancellationAttempt]) -> None:
         """Attempts whose id does not have the provider's form: nothing is sent for them."""
         for attempt in malformed:
-            self._add(attempt, Decision(State.REFUSED, "invalid"), MALFORMED, None)
+            self._add(judging.malformed(attempt))
 
     def settle_interrupted(self) -> None:
         """What a drain that is gone had in hand: unsent goes back, sent is in doubt."""
@@ -132,8 +96,7 @@ class Settling:
             condition, account=self._account, state__in=IN_HAND
         )
         for attempt in in_hand.select_related("batch"):
-            standing = standing_of(attempt, self._lease.now())
-            self._add(attempt, outcomes.after_interruption(standing), "", None)
+            self._add(judging.interrupted(attempt, self._lease.now()))
         self.flush()
 
     def flush(self) -> set[int]:
@@ -160,87 +123,34 @@ class Settling:
             batches.finish_if_done(batch_id)
         return {one.attempt.pk for one in verdicts}
 
-    # --- deciding -----------------------------------------------------------------------------
+    # --- collecting -----------------------------------------------------------------------------
 
-    def _decide(self, attempt: CancellationAttempt, done: Done) -> tuple[Decision, str]:
-        job, result = done.job, done.result
-        now = self._lease.now()
-        standing = standing_of(attempt, now, extra_sends=job.left)
-        if job.kind == "cancel":
-            return self._decide_cancel(standing, attempt, result)
-        if job.kind == "precheck":
-            return self._decide_failed_precheck(standing, result)
-        if isinstance(result, Found):
-            taken = now - timedelta(seconds=time.monotonic() - job.started)
-            standing = standing_of(attempt, taken)
-            return outcomes.after_read(standing, read_of(attempt, result, self.adapter)), ""
-        error = _error_of(result)
-        if _says_nothing(error):
-            delay = getattr(error, "retry_after", None) or outcomes.READ_DELAYS[0]
-            return Decision(standing.state, attempt.code, due_in=delay), error.message
-        return outcomes.after_read(standing, outcomes.FAILED_READ), error.message
-
-    def _decide_cancel(
-        self, standing: Standing, attempt: CancellationAttempt, result: object
-    ) -> tuple[Decision, str]:
-        if isinstance(result, ProviderError):
-            wait = backoff(standing.sends + standing.unsent)
-            said = f"{result.message} ({result.provider_code})" if result.provider_code else ""
-            return outcomes.after_error(standing, result, backoff=wait), said or result.message
-        answer = _answer_for(result, attempt.invoice.external_id)
-        if answer is None:
-            error = outcomes.no_answer()
-            return outcomes.after_error(standing, error, backoff=1.0), error.message
-        decision = outcomes.after_answer(
-            standing, confirmed=answer.confirmed, proven=answer.proven, settle=self._settle_seconds
-        )
-        return decision, answer.advice
-
-    def _decide_failed_precheck(self, standing: Standing, result: object) -> tuple[Decision, str]:
-        error = _error_of(result)
-        if isinstance(error, NotSent | TryLater | CredentialsRejected):
-            wait = backoff(standing.unsent)
-            return outcomes.after_error(standing, error, backoff=wait), error.message
-        return outcomes.after_failed_precheck(standing), error.message
-
-    @property
-    def _settle_seconds(self) -> float:
-        return self.adapter.settle + self.adapter.read_lag
-
-    def _add(
-        self, attempt: CancellationAttempt, decision: Decision, message: str, done: Done | None
-    ) -> None:
+    def _add(self, verdict: Verdict) -> None:
         if not self.waiting:
             self._since = time.monotonic()
-        error = done.result if done is not None else None
-        counts_unsent = isinstance(error, NotSent) and error.code not in outcomes.NOT_COUNTED
-        left = done.job.left if done is not None else 0
-        self._verdicts.append(
-            Verdict(
-                attempt,
-                State(attempt.state),
-                decision,
-                text(message),
-                sends=attempt.sends + left,
-                unsent=attempt.unsent + counts_unsent,
-                reads=_reads_after(attempt, decision, done),
-            )
-        )
+        self._verdicts.append(verdict)
 
     def _note_seen(self, done: Done, found: Found) -> None:
         if not self.waiting:
             self._since = time.monotonic()
         # A read may be as far behind the truth as the provider's lag.
-        age = time.monotonic() - done.job.started + self.adapter.read_lag
-        taken = self._lease.now() - timedelta(seconds=age)
+        taken = self._lease.now() - self._age(done) - timedelta(seconds=self._adapter.read_lag)
         self._seen.append((list(found.invoices.values()), taken))
+
+    def _age(self, done: Done) -> timedelta:
+        """How long ago a call was begun."""
+        return timedelta(seconds=time.monotonic() - done.job.started)
 
     # --- writing --------------------------------------------------------------------------------
 
     def _write_answers(self, exchanges: Iterable[Exchange]) -> None:
         """Once each, also when the news of an earlier commit was lost on its way to us."""
-        rows = [response_row(one) for one in exchanges]
-        ProviderResponse.objects.bulk_create(rows, ignore_conflicts=True)
+        rows = {one.request_id: response_row(one) for one in exchanges}
+        # Not left to the database to ignore: the record's triggers refuse a key that exists.
+        kept = ProviderResponse.objects.filter(pk__in=list(rows)).values_list("pk", flat=True)
+        for request_id in kept:
+            del rows[request_id]
+        bulk.insert(rows.values())
 
     def _ours(self, verdicts: list[Verdict]) -> list[Verdict]:
         """Without a lease only what carries its token: what was read is another drain's now."""
@@ -265,6 +175,7 @@ class Settling:
                 due,
                 decision.evidence,
                 decision.doubt,
+                decision.alone,
                 decision.verified,
                 verdict.message,
                 verdict.sends,
@@ -289,14 +200,14 @@ class Settling:
             changes=changes,
             lease=first.lease,
         )
-        if first.expected is State.CANCELLED:
-            attempts = self._without_a_newer_one(attempts)
+        if first.expected not in LIVE and first.decision.to in LIVE:
+            attempts = self._without_a_newer_one(attempts, first.expected)
         moved = CancellationAttempt.objects.move(attempts, step)
         if first.decision.to in (State.CANCELLED, State.ALREADY_CANCELLED):
             self._mark_cancelled([one for one in attempts if one.pk in moved])
 
     def _without_a_newer_one(
-        self, attempts: list[CancellationAttempt]
+        self, attempts: list[CancellationAttempt], expected: State
     ) -> list[CancellationAttempt]:
         """Only one attempt may speak for an invoice; where a newer one does, look again later."""
         spoken_for = CancellationAttempt.objects.live().filter(
@@ -305,7 +216,7 @@ class Settling:
         taken = set(spoken_for.values_list("invoice_id", flat=True))
         later = self._lease.now() + timedelta(seconds=outcomes.DAY * settings.PACE)
         waiting = [one for one in attempts if one.invoice_id in taken]
-        CancellationAttempt.objects.filter(state=State.CANCELLED).reschedule(waiting, due_at=later)
+        CancellationAttempt.objects.filter(state=expected).reschedule(waiting, due_at=later)
         return [one for one in attempts if one.invoice_id not in taken]
 
     def _write_same(
@@ -315,7 +226,7 @@ class Settling:
         changes["code"] = first.decision.code
         CancellationAttempt.objects.filter(state=first.expected).reschedule(attempts, **changes)
         if newly_verified:
-            HistoryEvent.objects.bulk_create(
+            bulk.insert(
                 HistoryEvent(
                     kind=HistoryEvent.Kind.ATTEMPT_VERIFIED,
                     account_id=one.account_id,
@@ -343,9 +254,11 @@ class Settling:
             changes["evidence"] = decision.evidence
         if decision.doubt:
             changes["doubted"] = True
-            changes["settled_at"] = now + timedelta(seconds=self._settle_seconds * pace)
+            changes["settled_at"] = now + timedelta(seconds=settle_seconds(self._adapter) * pace)
         elif decision.doubt is False:
             changes["settled_at"] = None
+        if decision.alone:
+            changes["alone"] = True
         if decision.verified:
             changes["verified_at"] = now
         if decision.to not in WORKING and decision.to != verdict.expected:
@@ -357,84 +270,3 @@ class Settling:
         Invoice.objects.filter(pk__in=[one.invoice_id for one in attempts]).exclude(
             status=Invoice.Status.CANCELLED
         ).update(status=Invoice.Status.CANCELLED, synced_at=self._lease.now())
-
-
-def standing_of(attempt: CancellationAttempt, at: datetime, *, extra_sends: int = 0) -> Standing:
-    """What is known of an attempt at a moment (of a read: when it was begun)."""
-    left = 0.0
-    if attempt.settled_at is not None:
-        left = (attempt.settled_at - at).total_seconds()
-    return Standing(
-        state=State(attempt.state),
-        code=attempt.code,
-        sends=attempt.sends + extra_sends,
-        unsent=attempt.unsent,
-        reads=attempt.reads,
-        doubted=attempt.doubted,
-        settled=None if attempt.settled_at is None else left <= 0,
-        # In the unit of the decisions, which PACE multiplies once more.
-        settles_in=max(0.0, left) / settings.PACE,
-        verified=attempt.verified_at is not None,
-        stopping=attempt.batch.state == CancellationBatch.State.STOPPING,
-    )
-
-
-def read_of(attempt: CancellationAttempt, found: Found, adapter: Adapter) -> Read:
-    """What a read says of one attempt's invoice."""
-    reference = attempt.invoice.external_id
-    remote = found.invoices.get(reference)
-    if remote is not None:
-        return outcomes.Seen(remote.status, remote.status in adapter.cancellable)
-    return outcomes.MISSING if reference in found.missing else outcomes.FAILED_READ
-
-
-def differs_from_copy(attempt: CancellationAttempt) -> bool:
-    """Whether our own copy of the invoice is no longer what the preview showed."""
-    invoice = attempt.invoice
-    return frozen_of(attempt) != Frozen(
-        invoice.status,
-        invoice.amount_minor,
-        invoice.currency,
-        invoice.exponent,
-        invoice.customer_name,
-    )
-
-
-def frozen_of(attempt: CancellationAttempt) -> Frozen:
-    """What the preview showed."""
-    return Frozen(
-        attempt.frozen_status,
-        attempt.frozen_amount_minor,
-        attempt.frozen_currency,
-        attempt.frozen_exponent,
-        attempt.frozen_customer,
-    )
-
-
-def _answer_for(result: object, reference: str) -> CancelAnswer | None:
-    answer = result.get(reference) if isinstance(result, Mapping) else None
-    return answer if isinstance(answer, CancelAnswer) else None
-
-
-def _error_of(result: object) -> ProviderError:
-    """The error by which a read ended; a result that a read cannot have is one, too."""
-    if isinstance(result, ProviderError):
-        return result
-    return OutcomeUnknown("unexpected_answer", "The read came back with something else.")
-
-
-def _reads_after(attempt: CancellationAttempt, decision: Decision, done: Done | None) -> int:
-    """How many reads the present state has seen; a new state begins at none."""
-    if done is None or done.job.kind == "cancel":
-        return 0
-    if isinstance(done.result, ProviderError) and _says_nothing(done.result):
-        return attempt.reads
-    goes_on = decision.to == attempt.state or decision.code == "unreadable"
-    return attempt.reads + 1 if goes_on else 0
-
-
-def _says_nothing(error: ProviderError) -> bool:
-    """Whether a read failed for reasons that have nothing to do with the invoice."""
-    return isinstance(error, TryLater | CredentialsRejected) or (
-        isinstance(error, NotSent) and error.code in outcomes.NOT_COUNTED
-    )

@@ -18,6 +18,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import QuerySet
 
+from invoices.approval_record import unapproved
 from invoices.models import (
     CancellationAttempt,
     CancellationBatch,
@@ -319,6 +320,7 @@ def _secrets(provider: Provider) -> Iterator[str]:
 
 CHECKS: Mapping[str, Callable[[Provider], Iterable[str]]] = {
     "calls are on record": _calls_on_record,
+    "approved where needed": lambda _: unapproved(),
     "answers are kept as sent": _answers_kept,
     "at most three sends": _sends,
     "no blind resend": _blind_resends,

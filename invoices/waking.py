@@ -11,8 +11,8 @@ from datetime import timedelta
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from invoices import batches, sync
-from invoices.drain import READ_STATES
+from invoices import approvals, batches, pasted, sync
+from invoices.due import WORKABLE
 from invoices.models import CancellationAttempt, CancellationBatch, Heartbeat, SyncRun
 from invoices.models.attempt import WORKING, State
 from providers.models import ProviderAccount
@@ -27,16 +27,18 @@ TIDIED_AT_ONCE = 20
 
 
 def accounts_due() -> list[int]:
-    """Accounts with due work that nobody is at: not paused, not resting, lease free or expired."""
+    """Accounts that nobody is at, the lease being free or expired, with something to do.
+
+    Due work waits while the account is paused or rests. What a drain that is gone had in hand does
+    not: one look settles it without a call, and then it is in nobody's hand any more.
+    """
     mine = CancellationAttempt.objects.filter(account=OuterRef("pk"))
-    to_send = Q(state=State.QUEUED, batch__state=BatchState.RUNNING)
-    due = mine.filter(to_send | Q(state__in=READ_STATES), due_at__lte=Now())
+    due = mine.filter(WORKABLE, due_at__lte=Now())
     abandoned = mine.filter(state__in=(State.CLAIMED, State.SENDING))
+    awake = Q(Q(resting_until=None) | Q(resting_until__lte=Now()), paused_at=None)
     accounts = ProviderAccount.objects.filter(
         Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now()),
-        Q(resting_until=None) | Q(resting_until__lte=Now()),
-        Exists(due) | Exists(abandoned),
-        paused_at=None,
+        awake & Exists(due) | Exists(abandoned),
     )
     return list(accounts.order_by("pk").values_list("pk", flat=True))
 
@@ -70,12 +72,14 @@ def somebody_works() -> bool:
 
 
 def tidy_up() -> None:
-    """Discard previews that nobody confirmed, close finished batches, forget old workers."""
+    """End previews and requests that nobody answered, close batches, forget what is old."""
     for draft in _forgotten_drafts():
         batches.discard(draft, None)
+    approvals.expire_overdue()
     for batch_id in _batches_without_work():
         batches.finish_if_done(batch_id)
     Heartbeat.objects.filter(seen_at__lt=Now() - OLD_HEARTBEAT).delete()
+    pasted.forget_old()
 
 
 def _forgotten_drafts() -> list[CancellationBatch]:

@@ -28,6 +28,7 @@ def environment(var: Path, origin: str = "", **more: str) -> dict[str, str]:
         "DATABASE_URL": database_url(),
         "SECRET_KEY": settings.SECRET_KEY,
         "CREDENTIAL_KEYS": ",".join(settings.CREDENTIAL_KEYS),
+        "AUDIT_CHECKPOINTS": str(var / "checkpoints.jsonl"),
         "PROVIDER_EXTRA_ORIGINS": origin,
         "LOG_LEVEL": "INFO",
         **more,

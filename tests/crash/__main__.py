@@ -105,6 +105,7 @@ def surroundings(folder: Path, url: str, sandbox: str) -> dict[str, str]:
         "PROVIDER_EXTRA_ORIGINS": sandbox,
         **dict.fromkeys(("SECRET_KEY", "CREDENTIAL_KEYS", "ALLOWED_HOSTS"), ""),
         **dict.fromkeys(("CSRF_TRUSTED_ORIGINS", "PROVIDER_CA_BUNDLE", "REDIS_URL"), ""),
+        **dict.fromkeys(("AUDIT_SEAL_KEY", "AUDIT_SIGNING_KEY", "AUDIT_CHECKPOINTS"), ""),
         "SECURE_SSL": "False",
         "LOG_LEVEL": "INFO",
         "PYTHONWARNINGS": "ignore",

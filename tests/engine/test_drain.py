@@ -26,7 +26,7 @@ from invoices.models import (
 from invoices.models.attempt import IllegalMove, State, Step
 from invoices.recorder import DirectRecorder
 from invoices.settling import Settling
-from providers.adapters.base import Found
+from providers.adapters.base import Adapter, Found
 from providers.errors import NotSent, OutcomeUnknown, TryLater
 from providers.exchange import Exchange
 from providers.identity import uuid7
@@ -60,9 +60,12 @@ def settling_of(scene: Scene) -> tuple[Settling, Lease]:
     """The hands of a drain that holds the lease, without its loop."""
     lease = Lease(scene.account.pk, 60)
     assert lease.acquire()
-    made = Settling(scene.account, lease)
-    made.adapter = scene.account.connect(DirectRecorder(scene.account))
-    return made, lease
+    return Settling(scene.account, lease), lease
+
+
+def adapter_of(scene: Scene) -> Adapter:
+    """To ask the provider beside the drain."""
+    return scene.account.connect(DirectRecorder(scene.account))
 
 
 def expire(account: ProviderAccount) -> None:
@@ -110,7 +113,7 @@ def test_a_read_of_a_drain_that_lost_its_lease_decides_nothing(sandbox: SandboxS
     attempt = scene.started().attempts.get()
     advance(attempt, State.CLAIMED, State.SENDING, State.UNKNOWN)
     frozen, _ = settling_of(scene)
-    found = frozen.adapter.fetch(scene.references)
+    found = adapter_of(scene).fetch(scene.references)
     frozen.take(Done(Job("read", [attempt], started=time.monotonic()), found))
     expire(scene.account)
     _, taken_over = settling_of(scene)
@@ -155,8 +158,8 @@ def test_a_late_answer_is_kept_and_sets_no_state(sandbox: SandboxServer) -> None
     )
     attempt = CancellationAttempt.objects.select_related("batch", "invoice").get()
     frozen.answered(Exchange(request.pk, True, 204, (), b"", True, "", "", 1))
-    adapter = frozen.adapter
-    frozen.take(Done(Job("cancel", [attempt], left=1), adapter.cancel(scene.references, {})))
+    answer = adapter_of(scene).cancel(scene.references, {})
+    frozen.take(Done(Job("cancel", [attempt], left=1), answer))
     expire(scene.account)
     successor, _ = settling_of(scene)
     successor.settle_interrupted()
@@ -456,7 +459,7 @@ def test_an_account_paused_while_it_rests_sends_nothing_when_it_wakes(
 
     def watched(self: Drain) -> None:
         real(self)
-        rests = self._blocked_until - time.monotonic()
+        rests = self._health.rest.left
         if not paused_at and 0 < rests < 0.25:
             paused_at.append(scene.control.log()[-1]["seq"])
             resting.pause(scene.account, "person", "A person wants to look.")
@@ -475,12 +478,12 @@ def test_of_two_times_to_wait_the_longer_one_holds(sandbox: SandboxServer) -> No
     assert lease.acquire()
     working = Drain(scene.account, lease)
     error = NotSent("x", "y")
-    working._rest(600, "rate_limited", error)
-    working._rest(1, "rate_limited", error)
+    working._health.leave_alone(600, "rate_limited", error)
+    working._health.leave_alone(1, "rate_limited", error)
     scene.account.refresh_from_db()
     assert scene.account.resting_until is not None
     assert scene.account.resting_until > lease.now() + timedelta(seconds=500)
-    assert working._blocked_until > time.monotonic() + 500
+    assert working._health.rest.left > 500
 
 
 def test_a_provider_that_answers_nonsense_is_probed_now_and_then_only(
@@ -623,7 +626,7 @@ def test_a_read_that_answers_for_others_decides_nothing(sandbox: SandboxServer) 
     attempt = scene.started().attempts.get(invoice__external_id=scene.references[0])
     advance(attempt, State.CLAIMED, State.SENDING, State.UNKNOWN)
     made, _ = settling_of(scene)
-    other = made.adapter.fetch(scene.references[1:])
+    other = adapter_of(scene).fetch(scene.references[1:])
     made.take(Done(Job("read", [attempt], started=time.monotonic()), Found(other.invoices)))
     made.flush()
     attempt.refresh_from_db()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from invoices import outcomes
 from invoices.models.attempt import LEGAL, WORKING, State
 from invoices.outcomes import FAILED_READ, MISSING, Decision, Read, Seen, Standing
+from providers.adapters import ADAPTERS
 from providers.adapters.base import Status
 from providers.errors import (
     CredentialsRejected,
@@ -37,11 +38,14 @@ GONE = Seen(Status.CANCELLED, cancellable=False)
 PAID = Seen(Status.PAID, cancellable=False)
 PENDING = Seen(Status.PAYMENT_PENDING, cancellable=False)
 STRANGE = Seen(Status.UNKNOWN, cancellable=False)
+PART_PAID = Seen(Status.PARTIALLY_PAID, cancellable=False)
+CREDITED = Seen(Status.PAID, cancellable=False, credited=True)
 
 READS: tuple[Read, ...] = (
     *(Seen(status, cancellable=False) for status in Status if status is not Status.OPEN),
     OPEN,
     Seen(Status.DRAFT, cancellable=True),
+    CREDITED,
     MISSING,
     FAILED_READ,
 )
@@ -53,16 +57,22 @@ ERRORS: tuple[ProviderError, ...] = (
     CredentialsRejected("m", status=401),
     *(Refused(code, "m") for code in ("paid", "draft", "not_found", "forbidden")),
     Refused("already_cancelled", "m"),
-    ReadToDecide("decide_by_reading", "m", status=422),
+    *(ReadToDecide("decide_by_reading", "m", status=status) for status in (400, 409, 422)),
+    OutcomeUnknown("unexpected_answer", "m", status=413),
     *(OutcomeUnknown(code, "m") for code in ("timeout", "server_error", "unexpected_answer")),
     ProviderError("something_new", "m"),
+)
+READ_STATES = (
+    *(State.UNKNOWN, State.ACCEPTED, State.CANCELLED),
+    *(State.REFUSED, State.NEEDS_REVIEW),
 )
 PROVES_UNDONE = (NotSent, TryLater, CredentialsRejected, Refused)
 
 
 def standings(state: State) -> Iterator[Standing]:
     """Every standing of a state that makes a difference to some rule."""
-    for sends, unsent, reads, doubted, settled, verified, stopping, code in product(
+    together = (False, True) if state is State.SENDING else (False,)
+    for sends, unsent, reads, doubted, settled, verified, stopping, code, shared in product(
         (0, 1, 2, 3),
         (0, 2),
         (0, 1, 6, 7, 11),
@@ -70,14 +80,14 @@ def standings(state: State) -> Iterator[Standing]:
         (None, False, True),
         (False, True),
         (False, True),
-        ("", "disagrees"),
+        ("", "disagrees", "contradicted"),
+        together,
     ):
         if settled is not None and not doubted:
             continue
         settles_in = 60.0 if settled is False else 0.0
-        yield Standing(
-            state, code, sends, unsent, reads, doubted, settled, settles_in, verified, stopping
-        )
+        given = (state, code, sends, unsent, reads, doubted, settled, settles_in, verified)
+        yield Standing(*given, stopping=stopping, together=shared)
 
 
 def of_answers() -> Iterator[tuple[Standing, object, Decision]]:
@@ -96,7 +106,7 @@ def of_errors() -> Iterator[tuple[Standing, object, Decision]]:
 
 
 def of_reads() -> Iterator[tuple[Standing, object, Decision]]:
-    for state in (State.UNKNOWN, State.ACCEPTED, State.CANCELLED, State.NEEDS_REVIEW):
+    for state in READ_STATES:
         for one, read in product(standings(state), READS):
             yield one, read, outcomes.after_read(one, read)
 
@@ -193,11 +203,68 @@ def test_a_send_of_which_nothing_is_known_is_unknown_and_in_doubt() -> None:
             assert (decision.to, decision.doubt) == (State.UNKNOWN, True)
 
 
-def test_a_settled_refusal_needs_a_word_that_no_cancelled_invoice_has() -> None:
+def test_a_no_without_a_reason_to_several_is_no_no_to_any_one_of_them() -> None:
+    for standing, happened, decision in of_errors():
+        turned_down = isinstance(happened, ReadToDecide | OutcomeUnknown) and (
+            400 <= (happened.status or 0) < 500
+        )
+        assert decision.alone is (standing.together and turned_down), (standing, happened)
+        if decision.alone:
+            # As after any call whose outcome is not known: a read, and not too early, comes first.
+            assert (decision.to, decision.doubt) == (State.UNKNOWN, True)
+
+
+def test_while_our_request_may_still_act_nothing_is_refused() -> None:
     for standing, happened, decision in of_reads():
-        if decision.to is State.REFUSED and standing.settled is False:
-            assert isinstance(happened, Seen)
-            assert happened.status in outcomes.FOR_GOOD
+        if standing.settled is False and standing.state is not State.REFUSED:
+            assert decision.to is not State.REFUSED, (standing, happened)
+
+
+def test_what_was_paid_by_crediting_the_rest_is_not_refused_if_we_may_have_done_it() -> None:
+    for standing, happened, decision in of_reads():
+        if happened == CREDITED and standing.settled is not None:
+            if standing.state is State.REFUSED:
+                continue
+            to_a_person = standing.state is not State.CANCELLED
+            assert decision.to is not State.REFUSED, (standing, decision)
+            if standing.settled and to_a_person:
+                assert decision.to is State.NEEDS_REVIEW
+
+
+def test_a_no_holds_unless_the_provider_shows_it_cancelled_after_all() -> None:
+    for standing, happened, decision in of_reads():
+        if standing.state is State.REFUSED:
+            contradicted = happened == GONE
+            assert decision.to is (State.NEEDS_REVIEW if contradicted else State.REFUSED)
+            assert contradicted or decision.code == standing.code
+
+
+def test_who_cancelled_what_the_provider_said_no_to_is_told_by_no_read() -> None:
+    for standing, happened, decision in of_reads():
+        if standing.state is State.NEEDS_REVIEW and standing.code == "contradicted":
+            assert (decision.to, decision.due_in) == (State.NEEDS_REVIEW, None), happened
+
+
+def test_a_no_that_was_only_said_is_looked_at_again_after_anything_can_have_settled() -> None:
+    assert all(
+        one.settle + one.read_lag < outcomes.LOOKS_AFTER_A_NO[0] for one in ADAPTERS.values()
+    )
+    for standing, happened, decision in everything():
+        said = standing.state is State.SENDING and isinstance(happened, Refused)
+        looked = standing.state is State.UNKNOWN and standing.settled is None
+        if decision.to is State.REFUSED and (said or looked):
+            assert decision.due_in is not None, (standing, happened)
+
+
+def test_looks_at_a_no_come_to_an_end() -> None:
+    for read in READS:
+        if read != GONE:
+            due = [
+                outcomes.after_read(Standing(State.REFUSED, "forbidden", reads=reads), read).due_in
+                for reads in range(8)
+            ]
+            assert due[-1] is None
+            assert due[0] == (5.0 if read == FAILED_READ else 300.0)
 
 
 def test_nobody_sends_again_what_a_person_has_stopped() -> None:
@@ -309,8 +376,8 @@ def test_an_answer(confirmed: bool, proven: bool, expected: Decision) -> None:
         # 401 twice.
         (SENDING, CredentialsRejected(""), (State.QUEUED, "credentials", BACKOFF)),
         # 403, 404, and the provider's own code.
-        (SENDING, Refused("forbidden", ""), (State.REFUSED, "forbidden", None)),
-        (SENDING, Refused("not_found", ""), (State.REFUSED, "not_found", None)),
+        (SENDING, Refused("forbidden", ""), (State.REFUSED, "forbidden", 1.0)),
+        (SENDING, Refused("not_found", ""), (State.REFUSED, "not_found", 1.0)),
         (SENDING, Refused("paid", ""), (State.REFUSED, "paid", 1.0)),
         (SENDING, Refused("already_cancelled", ""), (State.ALREADY_CANCELLED, "", None)),
         (
@@ -323,6 +390,11 @@ def test_an_answer(confirmed: bool, proven: bool, expected: Decision) -> None:
             SENDING,
             ReadToDecide("decide_by_reading", ""),
             (State.UNKNOWN, "decide_by_reading", 1.0),
+        ),
+        (
+            replace(SENDING, together=True),
+            ReadToDecide("decide_by_reading", "", status=400),
+            (State.UNKNOWN, "refused_together", 5.0),
         ),
         # 408, 5xx, 3xx, a timeout, a cut or strange answer.
         (SENDING, OutcomeUnknown("server_error", ""), (State.UNKNOWN, "server_error", 5.0)),
@@ -366,15 +438,19 @@ UNSETTLED = replace(UNKNOWN, settled=False, settles_in=60.0)
         (replace(UNKNOWN, stopping=True), OPEN, State.WITHDRAWN, "stopped", None),
         (replace(UNKNOWN, stopping=True), GONE, State.CANCELLED, "", None),
         (UNKNOWN, PAID, State.REFUSED, "paid", None),
+        (UNKNOWN, PART_PAID, State.REFUSED, "partially_paid", None),
+        (UNKNOWN, CREDITED, State.NEEDS_REVIEW, "credited", outcomes.DAY),
         (UNKNOWN, PENDING, State.REFUSED, "payment_pending", None),
         (UNKNOWN, MISSING, State.NEEDS_REVIEW, "vanished", outcomes.DAY),
         (UNKNOWN, STRANGE, State.UNKNOWN, "timeout", 5.0),
         (UNKNOWN, FAILED_READ, State.UNKNOWN, "timeout", 5.0),
         (replace(UNKNOWN, reads=3), FAILED_READ, State.UNKNOWN, "timeout", 600.0),
         (replace(UNKNOWN, reads=7), FAILED_READ, State.NEEDS_REVIEW, "undecided", outcomes.DAY),
-        # Before that only what never changes again.
+        # Before that only what is never undone.
         (UNSETTLED, GONE, State.CANCELLED, "", None),
-        (UNSETTLED, PAID, State.REFUSED, "paid", None),
+        (UNSETTLED, PAID, State.UNKNOWN, "timeout", 5.0),
+        (UNSETTLED, PART_PAID, State.UNKNOWN, "timeout", 5.0),
+        (UNSETTLED, CREDITED, State.UNKNOWN, "timeout", 5.0),
         (UNSETTLED, OPEN, State.UNKNOWN, "timeout", 5.0),
         (UNSETTLED, PENDING, State.UNKNOWN, "timeout", 5.0),
         (UNSETTLED, MISSING, State.UNKNOWN, "timeout", 5.0),
@@ -384,13 +460,16 @@ UNSETTLED = replace(UNKNOWN, settled=False, settles_in=60.0)
         # A no without a reason: the invoice itself says why.
         (NO_REASON, GONE, State.ALREADY_CANCELLED, "", None),
         (replace(NO_REASON, doubted=True), GONE, State.CANCELLED, "", None),
-        (NO_REASON, OPEN, State.REFUSED, "invalid", None),
-        (NO_REASON, PAID, State.REFUSED, "paid", None),
-        (NO_REASON, MISSING, State.REFUSED, "not_found", None),
+        (NO_REASON, OPEN, State.REFUSED, "invalid", 300.0),
+        (NO_REASON, PAID, State.REFUSED, "paid", 300.0),
+        (NO_REASON, CREDITED, State.REFUSED, "paid", 300.0),
+        (NO_REASON, MISSING, State.REFUSED, "not_found", 300.0),
         (NO_REASON, FAILED_READ, State.UNKNOWN, "decide_by_reading", 5.0),
         # Accepted: only the invoice decides.
         (ACCEPTED, GONE, State.CANCELLED, "", None),
         (ACCEPTED, PAID, State.REFUSED, "paid", None),
+        (ACCEPTED, CREDITED, State.NEEDS_REVIEW, "credited", outcomes.DAY),
+        (replace(ACCEPTED, settled=False), PAID, State.ACCEPTED, "", 2.0),
         (ACCEPTED, OPEN, State.ACCEPTED, "", 2.0),
         (ACCEPTED, MISSING, State.NEEDS_REVIEW, "vanished", outcomes.DAY),
         (replace(ACCEPTED, settled=False), MISSING, State.ACCEPTED, "", 2.0),
@@ -413,6 +492,8 @@ UNSETTLED = replace(UNKNOWN, settled=False, settles_in=60.0)
         # Under review: daily for a week, and only proof ends it.
         (REVIEW, GONE, State.CANCELLED, "", None),
         (REVIEW, PAID, State.REFUSED, "paid", None),
+        (REVIEW, CREDITED, State.NEEDS_REVIEW, "undecided", outcomes.DAY),
+        (replace(REVIEW, settled=False), PAID, State.NEEDS_REVIEW, "undecided", outcomes.DAY),
         (replace(REVIEW, code="disagrees"), PAID, State.NEEDS_REVIEW, "disagrees", outcomes.DAY),
         (REVIEW, OPEN, State.NEEDS_REVIEW, "undecided", outcomes.DAY),
         (replace(REVIEW, reads=7), OPEN, State.NEEDS_REVIEW, "undecided", None),

@@ -1,30 +1,40 @@
 """The whole table of faults, or one case of it: `--case monite/408/after/paid/works`.
 
-Each provider is a process with a database and a sandbox of its own, two at a time.
+Each provider is a process with a database and a sandbox of its own, two at a time. With
+`--database postgresql` the databases are made on the server that DATABASE_URL names, or on a
+temporary one.
 """
 
 import argparse
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import django
+import psycopg
+from psycopg import sql
 
 from tests.faults.cases import PROVIDERS, Case, everything, parse
-from tests.run import ROOT
+from tests.postgres_server import NoServer
+from tests.run import ROOT, postgresql
 
+DATABASES = ("sqlite", "postgresql")
 AT_ONCE = 2
+CHILDREN: set["subprocess.Popen[bytes]"] = set()
 SHOWN = 40
 
 
@@ -36,17 +46,35 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--provider", action="append", choices=PROVIDERS, help="only this one")
     parser.add_argument("--fault", action="append", help="only this one")
+    parser.add_argument("--database", choices=DATABASES, default=DATABASES[0])
+    parser.add_argument(
+        "--patience", help="so many times the waiting, for a machine that is busy otherwise"
+    )
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     chosen = [parse(case) for case in options.case] or _chosen(options.provider, options.fault)
     if options.here:
         return _here(chosen, options.json)
+    if options.patience:
+        os.environ["FAULTS_PATIENCE"] = str(float(options.patience))
+    signal.signal(signal.SIGTERM, _stop)
     started = time.monotonic()
-    reports = _in_processes(chosen)
+    try:
+        reports = _in_processes(chosen, options.database)
+    except NoServer as reason:
+        print(f"There is no PostgreSQL to run on: {reason}")
+        return 2
     if options.json:
         options.json.write_text(json.dumps(reports, indent=1))
     return _tell(reports, time.monotonic() - started)
+
+
+def _stop(*_: object) -> None:
+    """What was begun for this run must not outlive it."""
+    for child in list(CHILDREN):
+        child.terminate()
+    sys.exit("stopped")
 
 
 def _chosen(providers: list[str] | None, faults: list[str] | None) -> list[Case]:
@@ -54,24 +82,54 @@ def _chosen(providers: list[str] | None, faults: list[str] | None) -> list[Case]
     return [case for case in cases if not faults or case.fault in faults]
 
 
-def _in_processes(cases: Iterable[Case]) -> list[dict[str, Any]]:
+def _in_processes(cases: Iterable[Case], database: str) -> list[dict[str, Any]]:
     by_provider: dict[str, list[Case]] = {}
     for case in cases:
         by_provider.setdefault(case.provider, []).append(case)
     longest_first = sorted(by_provider.values(), key=len, reverse=True)
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda cases: _in_a_process(Path(folder), cases), longest_first))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _databases(database, Path(folder), by_provider) as urls,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        run = partial(_in_a_process, Path(folder), urls)
+        return list(pool.map(run, longest_first))
 
 
-def _in_a_process(folder: Path, cases: list[Case]) -> dict[str, Any]:
+@contextmanager
+def _databases(kind: str, folder: Path, providers: Iterable[str]) -> Iterator[dict[str, str]]:
+    """By provider, the DATABASE_URL of an empty database of its own, gone afterwards."""
+    if kind == "sqlite":
+        yield {one: f"sqlite:///{folder / one}.sqlite3" for one in providers}
+        return
+    with postgresql(os.environ) as (what, url):
+        print(f"PostgreSQL: {what}", flush=True)
+        names = {one: f"annul_faults_{one}_{os.getpid()}" for one in providers}
+        _each(url, "CREATE DATABASE", names.values())
+        try:
+            server = url.rpartition("/")[0]
+            yield {one: f"{server}/{name}" for one, name in names.items()}
+        finally:
+            _each(url, "DROP DATABASE", names.values())
+
+
+def _each(url: str, command: str, names: Iterable[str]) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in names:
+            connection.execute(sql.SQL(command + " {}").format(sql.Identifier(name)))
+
+
+def _in_a_process(folder: Path, urls: Mapping[str, str], cases: list[Case]) -> dict[str, Any]:
     provider = cases[0].provider
     report = folder / f"{provider}.json"
     command = [sys.executable, "-m", "tests.faults", "--here", "--json", str(report)]
     for case in cases:
         command += ["--case", str(case)]
-    url = f"sqlite:///{folder / provider}.sqlite3"
-    environment = {**os.environ, "DATABASE_URL": url, "TMPDIR": str(folder)}
-    subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    environment = {**os.environ, "DATABASE_URL": urls[provider], "TMPDIR": str(folder)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as child:
+        CHILDREN.add(child)
+        child.wait()
+        CHILDREN.discard(child)
     if not report.exists():
         return {
             "provider": provider,

@@ -28,6 +28,8 @@ LOST = (
 """The request arrived; what it did cannot be told from what came back."""
 REDIRECTS = ("302", "307")
 REFUSED = ("400", "403", "404", "409", "422")
+WITHOUT_REASON = ("400", "404", "409", "422")
+"""As TEOS says no: nothing in it tells which invoice of several is meant, if any."""
 TURNED_AWAY = ("401_once", "401_forever", "429_then_ok", "429_forever")
 NONE = ("none", "slow")
 
@@ -120,6 +122,7 @@ def everything(providers: Sequence[str] = PROVIDERS) -> Iterator[Case]:
     """The whole table."""
     for provider in providers:
         yield from _answers(provider)
+        yield from _liars(provider)
         yield from _connections(provider)
         yield from _invoices(provider)
     if "teos" in providers:
@@ -146,6 +149,17 @@ def _answers(provider: str) -> Iterator[Case]:
         yield Case(provider, name, applied, world, read)
 
 
+def _liars(provider: str) -> Iterator[Case]:
+    """A no in the provider's own words, although it acts.
+
+    Not those without a reason: whether the read that decides comes in time to show what was done
+    is a matter of moments, and by the provider's word it was then somebody else's doing.
+    """
+    names = [name for name in ("403", "404") if (provider, name) != ("teos", "404")]
+    for name, applied, world, read in product(names, APPLIED[1:], WORLDS, READS[:3]):
+        yield Case(provider, name, applied, world, read)
+
+
 def _connections(provider: str) -> Iterator[Case]:
     names = [*UNSENT, ALERT]
     names += [name + ONCE for name in names]
@@ -163,6 +177,7 @@ def _invoices(provider: str) -> Iterator[Case]:
 
 def _wide(provider: str) -> Iterator[Case]:
     struck = [(name, "before") for name in (*faults.ACCEPT, *NONE, *faults.TEOS)]
+    struck += [(name, "before") for name in WITHOUT_REASON]
     struck += list(product(LOST, APPLIED))
     for (name, applied), world in product(struck, WORLDS[:3]):
         yield Case(provider, name, applied, world, "works", wide=True)

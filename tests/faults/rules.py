@@ -8,6 +8,8 @@ The rules, as they were agreed on before the engine was written:
   answer was lost, it is *cancelled*, on the evidence of reading it back.
 - An explicit no is a refusal if its reason is given in words that can be relied on; otherwise the
   invoice is read, and its status decides.
+- A no counts although it may be a lie, until the provider shows the invoice cancelled after all:
+  whoever did it, a person has to look then.
 - What reading cannot decide is left to a person.
 - `failed`, `withdrawn`, `skipped` and `refused` mean that we did not do it.
 """
@@ -59,6 +61,7 @@ INVALID = End("refused", "invalid")
 UNDECIDED = End("needs_review", "undecided")
 NEVER_CONFIRMED = End("needs_review", "never_confirmed")
 WITHDRAWN = End("withdrawn", "stopped")
+CONTRADICTED = End("needs_review", "contradicted")
 UNREADABLE = End("failed", "unreadable")
 
 NOT_CONNECTED = {"dns": "dns", "refused": "unreachable", "connect_timeout": "unreachable"}
@@ -135,8 +138,8 @@ def _no_without_reason(case: Case, cancels: int) -> Expected:
         return _exactly(cancels, UNDECIDED)
     status = {"paid": PAID, "cancelled_elsewhere": ALREADY}.get(case.world, INVALID)
     # The no was explicit, so one read is enough; one that lags behind shows what was before.
-    lagging = (INVALID,) if case.read == "stale_once" else ()
-    return _exactly(cancels, status, *lagging)
+    lagging = CONTRADICTED if case.world == "cancelled_elsewhere" else INVALID
+    return _exactly(cancels, status, *((lagging,) if case.read == "stale_once" else ()))
 
 
 def _taken(case: Case, cancels: int) -> Expected:
@@ -153,11 +156,19 @@ def _taken(case: Case, cancels: int) -> Expected:
 
 
 def _refused(case: Case) -> Expected:
+    if case.wide:  # A no to several is no no to each: as if nothing had been said.
+        return _lost(case, 1)
     if case.fault == "403":
-        return _exactly(1, End("refused", "forbidden"))
+        return _exactly(1, _said_no(case, "forbidden"))
     if case.fault == "404" and case.provider != "teos":
-        return _exactly(1, End("refused", "not_found"))
+        return _exactly(1, _said_no(case, "not_found"))
     return _no_without_reason(case, 1)
+
+
+def _said_no(case: Case, code: str) -> End:
+    """The provider's word, and what later looks at the invoice make of it."""
+    cancelled = _truth(case) in ("cancelled_by_us", "cancelled_elsewhere")
+    return CONTRADICTED if cancelled and case.read != "always_fails" else End("refused", code)
 
 
 def _unknown_to_them(case: Case) -> Expected:

@@ -18,7 +18,7 @@ from invoices.models import CancellationAttempt, ProviderResponse
 from invoices.models.attempt import WORKING, State
 from providers.models import ProviderAccount
 from tests.faults.cases import HELD_BACK, ONCE, Case
-from tests.faults.hurry import hurried
+from tests.faults.hurry import LATER, PATIENCE, hurried
 from tests.faults.rules import End, Expected, expected
 from tests.faults.stage import AT_ONCE, Scene, Stage, opened
 
@@ -26,8 +26,8 @@ AS_MANY = 64
 """Cases of one account at the same time: few enough for a read to come in time."""
 SCENES_AT_ONCE = 2
 ALONE_AT_ONCE = 8
-PATIENCE_SECONDS = 90.0
-ARRIVAL_SECONDS = 20.0
+PATIENCE_SECONDS = 90.0 * PATIENCE
+ARRIVAL_SECONDS = 20.0 * PATIENCE
 SPELL_SECONDS = 15.0
 FIRST_SPELL_SECONDS = 0.03
 ENOUGH_READS = 3
@@ -144,10 +144,15 @@ def _work_off(scene: Scene) -> set[str]:
 
 
 def _bring_forward(scene: Scene) -> None:
-    """What is due in hours is due now; but never before the last request has settled."""
+    """What is due in hours is due now; but never before the last request has settled.
+
+    A no settles nothing by our record; whoever says it and acts later has then acted.
+    """
     now = timezone.now()
     mine = CancellationAttempt.objects.filter(batch=scene.batch)
-    if mine.filter(settled_at__gt=now).exists():
+    lately = now - timedelta(seconds=2 * LATER)
+    said_no = Q(state=State.REFUSED, due_at__isnull=False, finished_at__gt=lately)
+    if mine.filter(Q(settled_at__gt=now) | said_no).exists():
         time.sleep(0.1)
         return
     waiting = mine.filter(due_at__gt=now + timedelta(seconds=1))

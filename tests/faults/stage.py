@@ -21,10 +21,10 @@ from providers.sandbox.control import Control
 from providers.sandbox.dialects.teos_documents import ASSETS
 from tests.factories import AccountFactory, UserFactory
 from tests.faults.cases import ALERT, BETWEEN, NONE, ONCE, SEEN, Case
-from tests.faults.hurry import LATER, TEOS_DELAY
+from tests.faults.hurry import LATER, PATIENCE, TEOS_DELAY
 
 AT_ONCE = 24
-HOLD_SECONDS = 6.0
+HOLD_SECONDS = 6.0 * PATIENCE
 WIDE = 3
 """Invoices that share the calls of a wide case."""
 FAILING_READS = (

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import PropertyMock, patch
 
-from invoices import batches, intents, outcomes, settling
+from invoices import batches, intents, judging, outcomes, settling
 from invoices.calls import Calls
+from invoices.judging import Verdict
 from invoices.models.attempt import CancellationAttempt, State
 from invoices.outcomes import Decision, Standing
-from invoices.settling import Verdict
 from providers.errors import OutcomeUnknown, ProviderError
 
 Mutant = Callable[[], Any]
@@ -87,13 +87,13 @@ def withdraw_at_any_time() -> Any:
 
 def no_settle() -> Any:
     """The first read that shows the invoice open counts, however early it was taken."""
-    real = settling.standing_of
+    real = judging.standing_of
 
     def settled(*given: Any, **named: Any) -> Standing:
         standing = real(*given, **named)
         return standing if standing.settled is None else replace(standing, settled=True)
 
-    return patch.object(settling, "standing_of", settled)
+    return patch.object(judging, "standing_of", settled)
 
 
 def expired_lease_is_resent() -> Any:

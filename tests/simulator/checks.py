@@ -69,11 +69,11 @@ class Checks:
         if connection.in_atomic_block:
             raise Violation(f"{request.purpose} leaves inside a transaction")
         self._held_by(request, lease)
-        row = ProviderRequest.objects.filter(pk=request.id).first()
-        if row is None:
+        stored = ProviderRequest.objects.filter(pk=request.id).values_list("created_at", flat=True)
+        if not stored:
             raise Violation(f"{request.purpose} leaves and is not on record")
         if request.purpose == "cancel":
-            self._cancel_leaving(request, self._clock.at(row.created_at))
+            self._cancel_leaving(request, self._clock.at(stored[0]))
 
     def _held_by(self, request: OutgoingRequest, lease: Lease) -> None:
         mine = ProviderAccount.objects.filter(

@@ -13,6 +13,8 @@ from django.utils import timezone
 from invoices import calls, contention, drain, lease, pacing, settling
 
 START = datetime(2026, 11, 20, 9, 0, 0, 500, tzinfo=UTC)
+SQL_NOW = "simulated_now"
+"""The name of `sql_now` in SQL: with it the text of a statement is the same at any time."""
 LEAST_SLEEP = 0.5
 SLEEPERS = (calls, contention, drain, lease, pacing, settling)
 """The modules of the engine that look at a clock."""
@@ -48,6 +50,15 @@ class Clock:
         return (moment - START).total_seconds()
 
 
+_asked: list[Clock] = []
+"""The clock of the scenario that is played, the last one."""
+
+
+def sql_now() -> str:
+    """What `Now()` is in the database: the time of the scenario that is played."""
+    return _asked[-1].utc().replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
 @contextmanager
 def in_place_of_all_clocks(clock: Clock, dice: random.Random) -> Iterator[None]:
     """Have the engine, Django and SQL's Now() ask this clock, and waiting times roll these dice."""
@@ -58,9 +69,11 @@ def in_place_of_all_clocks(clock: Clock, dice: random.Random) -> Iterator[None]:
             return clock.local()
 
     def as_literal(self: Now, *_: Any, **__: Any) -> tuple[str, tuple[Any, ...]]:
-        return "'" + clock.utc().replace(tzinfo=None).isoformat(" ", "microseconds") + "'", ()
+        return f"{SQL_NOW}()", ()
 
+    _asked.append(clock)
     with ExitStack() as stack:
+        stack.callback(_asked.pop)
         for module in SLEEPERS:
             stack.enter_context(patch.object(module, "time", clock))
         stack.enter_context(patch.object(lease, "datetime", LocalDatetime))

@@ -3,9 +3,10 @@
 import gc
 import random
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
@@ -18,6 +19,9 @@ from tests.simulator.adapters import STAND_INS
 from tests.simulator.checks import Violation
 from tests.simulator.clock import Clock, in_place_of_all_clocks
 from tests.simulator.database import Memory, in_memory
+from tests.simulator.inserting import Inserts, kept_inserts
+from tests.simulator.noting import noting_querysets
+from tests.simulator.plans import CHECK_EVERY, Plans
 from tests.simulator.scenario import Scenario
 
 SEEDS = Path(__file__).with_name("seeds.txt")
@@ -33,6 +37,8 @@ class Report:
     outcomes: list[str]
     violation: str
     trace: list[str]
+    seen: Counter[str] = field(default_factory=Counter)
+    """How often what happened: calls, faults, blows, acts, changes."""
 
     def story(self) -> str:
         """For people."""
@@ -42,14 +48,15 @@ class Report:
 class Simulator:
     """A stage on which any number of scenarios can be played."""
 
-    def __init__(self, memory: Memory, people: list[User]) -> None:
-        self._memory = memory
+    def __init__(self, memory: Memory, people: list[User], plans: Plans) -> None:
+        self.memory = memory
+        self.plans = plans
         self._people = people
         self._played = 0
 
     def play(self, seed: int) -> Report:
         """One scenario, from the same beginning as every other."""
-        self._memory.restore()
+        self.memory.restore()
         self._tidy()
         clock, dice = Clock(), random.Random(seed)
         with in_place_of_all_clocks(clock, dice):
@@ -57,10 +64,10 @@ class Simulator:
             try:
                 scenario.run()
             except Violation as violation:
-                return Report(seed, [], str(violation), scenario.trace)
+                return Report(seed, [], str(violation), scenario.trace, scenario.seen)
             except Exception:
-                return Report(seed, [], traceback.format_exc(), scenario.trace)
-            return Report(seed, scenario.outcomes(), "", scenario.trace)
+                return Report(seed, [], traceback.format_exc(), scenario.trace, scenario.seen)
+            return Report(seed, scenario.outcomes(), "", scenario.trace, scenario.seen)
 
     def _tidy(self) -> None:
         """Collect garbage between scenarios, never within one: a fifth of the time otherwise."""
@@ -79,8 +86,11 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 @contextmanager
-def simulator() -> Iterator[Simulator]:
-    """A stage in memory, with two people and an account at each of the five."""
+def simulator(check_every: int = CHECK_EVERY) -> Iterator[Simulator]:
+    """A stage in memory, with two people and an account at each of the five.
+
+    One statement in so many is compared with what Django makes without any plan.
+    """
     with _without_garbage_collection(), in_memory() as memory, patch.dict(ADAPTERS, STAND_INS):
         people = [
             User.objects.create(username=f"simulated{number}", is_superuser=True, is_staff=True)
@@ -89,7 +99,9 @@ def simulator() -> Iterator[Simulator]:
         for name in NAMES:
             _account(name)
         memory.keep()
-        yield Simulator(memory, people)
+        plans = Plans(check_every)
+        with noting_querysets(plans), kept_inserts(Inserts(check_every)):
+            yield Simulator(memory, people, plans)
 
 
 def _account(name: str) -> None:

@@ -1,7 +1,8 @@
 """One scenario: a batch, a seed that chooses what happens to it, and how it must end."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +11,6 @@ from unittest.mock import patch
 
 from django.contrib.auth.models import User
 from django.db import DEFAULT_DB_ALIAS, connection, connections
-from django.db.models import Min
 from django.db.models.functions import Now
 
 from invoices import batches, sync, waking
@@ -32,6 +32,12 @@ SLEEPS = ((5.0, 60.0), (115.0, 140.0), (115.0, 300.0), (115.0, 5000.0))
 JUMPS = (0.3, 2.0, 6.0, 35.0, 130.0, 240.0, 700.0, 4000.0)
 ACTS: Sequence[Act] = ("now", "later", "never")
 BLOWS: Sequence[str] = ("kill", "freeze", "database", "commit", "sleep", "now")
+STRUCK: Mapping[str, str] = {
+    "kill": "process killed",
+    "freeze": "process frozen",
+    "database": "process without its database",
+    "commit": "process without the news of its commit",
+}
 ATTEMPTS = CancellationAttempt._meta.db_table
 MOST_ROUNDS = 120
 AMOUNT = 12_345
@@ -75,10 +81,11 @@ class Scenario:
         self.clock = clock
         self.dice = dice
         self.trace: list[str] = []
+        self.seen: Counter[str] = Counter()
         self._people = people
         self._temper = Temper.rolled(dice)
-        accounts = ProviderAccount.objects.order_by("pk")
-        self._account = accounts[seed % accounts.count()]
+        accounts = list(ProviderAccount.objects.order_by("pk"))
+        self._account = accounts[seed % len(accounts)]
         self.provider = FakeProvider(self._account.name, self._account.adapter_class, clock, dice)
         self._checks = Checks(self._account.pk, self.provider, clock)
         self._processes: list[Process] = []
@@ -237,6 +244,7 @@ class Scenario:
             return
         status = self.dice.choice(WORLD)
         if self.provider.change(reference, status):
+            self.seen[f"invoice {status} meanwhile"] += 1
             self._note(f"{reference} is {status} by somebody else")
 
     def _import(self, reference: str) -> None:
@@ -257,9 +265,11 @@ class Scenario:
         blow = self.dice.choice(self._temper.blows)
         match blow:
             case "sleep":
+                self.seen["process asleep"] += 1
                 process.frozen_until = self.clock.now + self.dice.uniform(*self.dice.choice(SLEEPS))
             case "now":
                 if not process.busy:
+                    self.seen["process killed"] += 1
                     process.die()
             case "commit":
                 process.strike = Strike("commit", self.dice.randint(1, 4))
@@ -273,6 +283,7 @@ class Scenario:
         act = self.dice.choice((self._pause, self._resume, self._resume, self._stop, self._rival))
         with suppress(batches.BatchRefused):
             act()
+            self.seen[f"person {act.__name__.strip('_')}"] += 1
             self._note(f"a person: {act.__name__.strip('_')}")
         with self._between():
             self._look(None, "a person")
@@ -306,6 +317,15 @@ class Scenario:
     # --- what the drains live in ------------------------------------------------------------------
 
     def plan(self, request: OutgoingRequest) -> Plan:
+        plan = self._plan(request)
+        self.seen[f"call {request.purpose}"] += 1
+        if plan.answer != "honest":
+            self.seen[f"fault {plan.answer}"] += 1
+        if request.purpose == "cancel":
+            self.seen[f"cancel done {plan.act if plan.arrives else 'never'}"] += 1
+        return plan
+
+    def _plan(self, request: OutgoingRequest) -> Plan:
         if self._honest_now or self.dice.random() >= self._temper.fault:
             return self._honest(request)
         if request.purpose != "cancel":
@@ -385,9 +405,19 @@ class Scenario:
 
     def _on_statement(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if self._running and not self._running[-1].dead:
-            self._running[-1].before_statement(self._stand_still)
+            with self._strikes_counted(self._running[-1]):
+                self._running[-1].before_statement(self._stand_still)
         self._changed = self._changed or (sql.startswith("UPDATE") and ATTEMPTS in sql)
         return execute(sql, params, many, context)
+
+    @contextmanager
+    def _strikes_counted(self, process: Process) -> Iterator[None]:
+        strike = process.strike
+        try:
+            yield
+        finally:
+            if strike is not None and process.strike is not strike:
+                self.seen[STRUCK[strike.blow]] += 1
 
     @contextmanager
     def _commits_noticed(self) -> Iterator[None]:
@@ -397,7 +427,8 @@ class Scenario:
         def commit() -> None:
             real()
             if self._running and not self._running[-1].dead:
-                self._running[-1].after_commit()
+                with self._strikes_counted(self._running[-1]):
+                    self._running[-1].after_commit()
 
         with patch.object(wrapper, "_commit", commit):
             yield
@@ -468,7 +499,7 @@ class Scenario:
         working = CancellationAttempt.objects.filter(state__in=WORKING, due_at__gt=now)
         account = ProviderAccount.objects.get(pk=self._account.pk)
         moments = [
-            working.aggregate(first=Min("due_at"))["first"],
+            *working.order_by("due_at").values_list("due_at", flat=True)[:1],
             account.resting_until,
             account.lease_expires_at,
         ]

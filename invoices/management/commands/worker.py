@@ -21,6 +21,7 @@ from django.db import connections
 from django_q.brokers import get_broker
 
 from invoices import tasks, waking
+from invoices.audit.sealing import Sealer
 from invoices.models import Heartbeat
 from invoices.supervision import Child
 
@@ -93,6 +94,7 @@ class Worker:
         self._pause = 1.0
         self._cluster: Child | None = None
         self._ears = Ears(time.monotonic())
+        self._sealer = Sealer()
         self._broker = get_broker()
 
     def run(self) -> None:
@@ -147,6 +149,7 @@ class Worker:
             # A silent cluster may itself be what keeps us from writing: go on counting.
             self._attempted(self._wake)
             self._attempted(self._tidy_up)
+            self._attempted(self._sealer.work)
         else:
             self._ears.restart(time.monotonic())
 

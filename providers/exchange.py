@@ -29,7 +29,8 @@ class Exchange:
     """How a request ended. `sent` is False only when provably no byte left this machine.
 
     `status` is None when no status line was read; `complete` says that the whole answer was.
-    `fault` is empty after a complete answer, else our word for what went wrong.
+    `fault` is empty after a complete answer, else our word for what went wrong. `detail` says more
+    of that, and what of the body is not kept because it could not be searched for secrets.
     """
 
     request_id: UUID
@@ -71,7 +72,7 @@ Signer = Callable[[Wire], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete answer, unmasked: for the adapter's eyes only."""
+    """A complete answer, masked as it is on record; a sign-in's has the token it asked for."""
 
     status: int
     headers: Mapping[str, str]

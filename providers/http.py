@@ -15,7 +15,6 @@ import http.client
 import socket
 import threading
 import time
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -39,14 +38,16 @@ from providers.exchange import (
     Wire,
 )
 from providers.identity import uuid7
-from providers.redaction import Redactor
+from providers.redaction import Redactor, Span, known_here, masked, unsafe_words, without
 from providers.transmission import DEADLINE_PASSED, Transmission, Watchdog, in_flight
+from providers.unpacking import Unpacked, unpack
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
 TOTAL_SECONDS = 30.0
 LARGEST_RAW = 1024 * 1024
-LARGEST_INFLATED = 4 * 1024 * 1024
+CLOSED = b"}]>\n"
+"""The last byte of a body that does not end in the middle of a value."""
 IDLE_SECONDS = 4.0
 """A kept-alive connection idle for longer is not reused: a stale one looks like a lost answer."""
 
@@ -68,6 +69,7 @@ class Client:
     ) -> None:
         self._base = base_url.rstrip("/")
         self._redactor = redactor
+        known_here.remember(redactor)
         self._recorder = recorder
         self._total_seconds = total_seconds
         self._ca_bundle = ca_bundle
@@ -105,11 +107,12 @@ class Client:
             references=tuple(references),
         )
         self._recorder.before(outgoing)
-        return self._exchange(prepared, request_id)
+        return self._exchange(prepared, outgoing)
 
     def learn(self, secret: str) -> None:
-        """Mask this value from now on."""
+        """Mask this value from now on, here and in all that this process logs."""
         self._redactor.learn(secret)
+        known_here.learn(secret)
 
     def close(self) -> None:
         """Close every connection and stop the watchdog."""
@@ -150,7 +153,7 @@ class Client:
             raise NotSent("bad_url", f"The request could not be built ({kind}).") from None
         return prepared
 
-    def _exchange(self, prepared: requests.PreparedRequest, request_id: UUID) -> Answer:
+    def _exchange(self, prepared: requests.PreparedRequest, outgoing: OutgoingRequest) -> Answer:
         attempt = Transmission(self._recorder.gate, time.monotonic() + self._total_seconds)
         heard = _Heard()
         fault, detail, started = "", "", time.monotonic()
@@ -162,30 +165,56 @@ class Client:
             fault, detail = refusal.code, refusal.message
         except _FAULTS as error:
             fault = _fault_of(error, attempt)
-            detail = self._redactor.text(f"{type(error).__name__}: {error}")[:500]
+            detail = f"{type(error).__name__}: {error}"
             self._forget_session()
         finally:
             self._watchdog.forget(attempt)
             attempt.end()
             in_flight.now = None
+        taken = round((time.monotonic() - started) * 1000)
+        content = unpack(bytes(heard.body), heard.encoding, cut=bool(fault))
+        fault = fault or content.fault
+        spans = self._secrets_in(content, cut=bool(fault), prepared=prepared)
         exchange = Exchange(
-            request_id=request_id,
+            request_id=outgoing.id,
             sent=attempt.first_byte,
             status=heard.status,
             headers=self._redactor.headers(heard.headers),
-            body=self._redactor.body(bytes(heard.body)),
+            body=masked(content.body, spans),
             complete=not fault,
             fault=fault,
-            detail=detail,
-            duration_ms=round((time.monotonic() - started) * 1000),
+            detail=self._told(detail, heard, content.note),
+            duration_ms=taken,
         )
         self._recorder.after(exchange)
         if not attempt.first_byte:
-            raise NotSent(fault or "unsent", _SENTENCES.get(fault, detail) or detail)
+            raise NotSent(fault or "unsent", _SENTENCES.get(fault, exchange.detail))
         if fault or heard.status is None:
-            raise OutcomeUnknown(fault, _after_sending(fault, detail), status=heard.status)
-        headers = {name.lower(): value for name, value in heard.headers}
-        return Answer(heard.status, headers, bytes(heard.body))
+            message = _after_sending(fault, exchange.detail)
+            raise OutcomeUnknown(fault, message, status=heard.status)
+        return _answer(exchange, outgoing.purpose, content.body, spans)
+
+    def _secrets_in(
+        self, content: Unpacked, *, cut: bool, prepared: requests.PreparedRequest
+    ) -> list[Span]:
+        """Where secrets stand in a body, those that were sent with the request included."""
+        if not content.body:
+            return []
+        return self._redactor.find(
+            content.body,
+            cut=cut or not content.whole or content.body[-1] not in CLOSED,
+            echoed=unsafe_words(prepared.headers.items()),
+        )
+
+    def _told(self, detail: str, heard: "_Heard", note: str) -> str:
+        """What went wrong and what is not kept, in at most 500 characters.
+
+        A library's message may quote the answer's headers, also those that are masked.
+        """
+        raw = detail.encode("utf-8", "replace")
+        spans = self._redactor.find(raw, cut=True, echoed=unsafe_words(heard.headers))
+        room = 499 - len(note)
+        return f"{masked(raw, spans).decode('utf-8', 'replace')[:room]} {note}".strip()
 
     def _talk(
         self, prepared: requests.PreparedRequest, attempt: "Transmission", heard: "_Heard"
@@ -200,6 +229,7 @@ class Client:
         try:
             heard.status = response.status_code
             heard.headers = tuple(response.raw.headers.items())
+            heard.encoding = response.headers.get("content-encoding", "")
             if heard.status < 200:
                 # The real answer is still to come, and would be taken for that of the next call.
                 raise http.client.HTTPException(f"an interim answer only: {heard.status}")
@@ -207,7 +237,6 @@ class Client:
                 heard.body += chunk
                 if len(heard.body) > LARGEST_RAW:
                     raise _TooLarge(f"more than {LARGEST_RAW} bytes")
-            heard.body = bytearray(_inflate(bytes(heard.body), response.headers))
             if attempt.expired:
                 raise TimeoutError("cut off at the deadline")
         finally:
@@ -242,6 +271,7 @@ class _Heard:
 
     status: int | None = None
     headers: Headers = ()
+    encoding: str = ""
     body: bytearray = field(default_factory=bytearray)
 
 
@@ -305,19 +335,17 @@ def _new_session(ca_bundle: str) -> requests.Session:
     return session
 
 
-def _inflate(body: bytes, headers: Mapping[str, str]) -> bytes:
-    encoding = headers.get("content-encoding", "").lower().strip()
-    if encoding in ("", "identity") or not body:
-        return body
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise zlib.error(f"unknown content encoding {encoding[:40]!r}")
-    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    plain = unpack.decompress(body, LARGEST_INFLATED + 1)
-    if len(plain) > LARGEST_INFLATED:
-        raise _TooLarge(f"more than {LARGEST_INFLATED} bytes when unpacked")
-    if not unpack.eof:
-        raise zlib.error("the compressed body is cut")
-    return plain
+def _answer(exchange: Exchange, purpose: str, body: bytes, spans: Sequence[Span]) -> Answer:
+    """The answer without secrets, so that none can reach any message or copy that is made of it.
+
+    But for the token in the answer to a sign-in, which is what was asked for.
+    """
+    if purpose == "token" and exchange.status == 200:
+        content = masked(body, without(spans, body))
+    else:
+        content = exchange.body
+    headers = {name.lower(): value for name, value in exchange.headers}
+    return Answer(exchange.status or 0, headers, content)
 
 
 def _folded(path: str) -> bool:
@@ -331,7 +359,6 @@ _FAULTS = (
     http.client.HTTPException,
     OSError,
     ValueError,
-    zlib.error,
     _TooLarge,
 )
 
@@ -362,8 +389,6 @@ def _fault_of(error: BaseException, attempt: Transmission) -> str:
     kinds = tuple(_causes(error))
     if any(isinstance(kind, _TooLarge) for kind in kinds):
         return "too_large"
-    if any(isinstance(kind, zlib.error) for kind in kinds):
-        return "bad_encoding"
     if any(isinstance(kind, urllib3.exceptions.NameResolutionError) for kind in kinds):
         return "dns"
     if any(isinstance(kind, requests.exceptions.SSLError) for kind in kinds):

@@ -77,7 +77,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class RemoteInvoice:
-    """An invoice as the provider states it now, in our words. `raw` is what it said itself."""
+    """An invoice as the provider states it now, in our words. `raw` is what it said itself.
+
+    `credited`: it reads `paid`, and not because all of it was paid; a cancellation may do that.
+    """
 
     reference: str
     number: str
@@ -92,6 +95,7 @@ class RemoteInvoice:
     issued_on: date | None
     due_on: date | None
     raw: Mapping[str, Any]
+    credited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

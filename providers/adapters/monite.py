@@ -327,4 +327,15 @@ def _invoice(entry: object) -> RemoteInvoice | None:
         issued_on=day(entry.get("issue_date")),
         due_on=day(entry.get("due_date")),
         raw=entry,
+        credited=word == "paid" and not _is_paid_in_full(entry),
     )
+
+
+def _is_paid_in_full(entry: Mapping[str, Any]) -> bool:
+    """Whether money alone has paid it.
+
+    By Monite's guide to credit notes, crediting what is left of a partly paid invoice makes it
+    `paid`, too, and a cancellation credits.
+    """
+    total, paid = whole(entry.get("total_amount")), whole(entry.get("amount_paid"))
+    return total is not None and paid is not None and paid >= total

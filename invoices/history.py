@@ -3,7 +3,7 @@
 Payloads are not read here; a page of the timeline costs a handful of queries, whatever is on it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +26,14 @@ from providers.adapters.base import Option
 ATTEMPTS_PER_PAGE = 20
 MOST_LOOSE = 100
 """Of events and calls that belong to no attempt (imports, refreshes), so many on a page."""
+MOST_LOOKS = 20
+MOST_COMPARED = 200
+"""Answers to choose from when two are compared."""
+
+HEADERS = ("request__headers", "request__response__headers")
+BODIES = ("request__body", "request__response__body")
+LOOKS = (HistoryEvent.Kind.PAYLOAD_VIEWED, HistoryEvent.Kind.EVIDENCE_EXPORTED)
+"""What happened to the record and not to the invoice: told apart from its timeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +136,13 @@ def told(invoice: Invoice) -> Told:
 
 def told_about(attempt: CancellationAttempt) -> Told:
     """What became of one attempt."""
-    provider = attempt.account.adapter_class
     about = CallSubject.objects.filter(invoice=attempt.invoice_id, attempt=attempt)
-    calls = list(_calls(about))
+    return told_from(attempt, list(_calls(about)))
+
+
+def told_from(attempt: CancellationAttempt, calls: Sequence[Call]) -> Told:
+    """The same from the calls about it, the newest first."""
+    provider = attempt.account.adapter_class
     cancels = [one for one in calls if one.request.purpose == "cancel" and one.was_sent != "no"]
     reads = [one for one in calls if one.request.purpose == "fetch" and one.tone == "ok"]
     chosen = _chosen(attempt)
@@ -165,7 +177,8 @@ def timeline(invoice: Invoice, page: int) -> Timeline:
     shown = list(made[first : first + ATTEMPTS_PER_PAGE].values_list("pk", "batch__created_at"))
     since = min((at for _, at in shown), default=None) if page < pages else None
     subjects = CallSubject.objects.filter(invoice=invoice)
-    events = HistoryEvent.objects.filter(invoice=invoice).select_related("actor")
+    happenings = HistoryEvent.objects.filter(invoice=invoice).exclude(kind__in=LOOKS)
+    events = happenings.select_related("actor")
     ids = [pk for pk, _ in shown]
     loose_calls = subjects.filter(_between("request__created_at", since, until), attempt=None)
     loose_events = events.filter(_between("at", since, until), attempt=None)
@@ -213,15 +226,20 @@ def _between(field: str, since: datetime | None, until: datetime | None) -> Q:
 
 def _calls(subjects: "QuerySet[CallSubject]", most: int | None = None) -> Iterable[Call]:
     """The calls about an invoice, newest first, without headers and bodies."""
-    rows = subjects.select_related("request__account", "request__response").defer(
-        "request__headers",
-        "request__body",
-        "request__response__headers",
-        "request__response__body",
-    )
-    batched = rows.annotate(batch_id=F("attempt__batch_id")).order_by("-request_id")
-    for row in batched[:most]:
-        yield Call(row.request, getattr(row.request, "response", None), row.batch_id)
+    for row in with_calls(subjects).defer(*HEADERS)[:most]:
+        yield call_of(row)
+
+
+def with_calls(subjects: "QuerySet[CallSubject]") -> "QuerySet[CallSubject]":
+    """Newest first, each with its call but without bodies, for `call_of`."""
+    rows = subjects.select_related("request__account", "request__response").defer(*BODIES)
+    return rows.annotate(batch_id=F("attempt__batch_id")).order_by("-request_id")
+
+
+def call_of(row: CallSubject) -> Call:
+    """The call of a row of `with_calls`."""
+    response = getattr(row.request, "response", None)
+    return Call(row.request, response, row.batch_id)  # type: ignore[attr-defined]
 
 
 def _merged(events: Iterable[HistoryEvent], calls: Iterable[Call]) -> tuple[Happening, ...]:
@@ -240,8 +258,16 @@ def _chosen(attempt: CancellationAttempt) -> dict[str, bool]:
     return held if isinstance(held, dict) else {}
 
 
-def payload_opened(user: User, call: ProviderRequest) -> None:
-    """Put on record that somebody read a call's raw payload, for each invoice it was about."""
+def about_person(pk: object) -> str:
+    """The `code` of an event that is about a person, e.g. somebody whose roles were changed."""
+    return f"person:{pk}"
+
+
+def payload_opened(user: User, call: ProviderRequest, what: str) -> None:
+    """Put on record that somebody read of a call's payload, for each invoice it was about.
+
+    `what` was read, and how: "answer opened", "body of the request downloaded".
+    """
     about: list[tuple[int | None, int | None, int | None]] = list(
         call.subjects.values_list("invoice_id", "attempt_id", "attempt__batch_id")
     )
@@ -253,7 +279,21 @@ def payload_opened(user: User, call: ProviderRequest) -> None:
             invoice_id=invoice,
             attempt_id=attempt,
             batch_id=batch,
-            detail=f"{call.get_purpose_display()} {call.method} {call.pk}",
+            detail=f"{call.get_purpose_display()} {call.method} {call.pk}: {what}"[:500],
         )
         for invoice, attempt, batch in about or [(None, None, None)]
     )
+
+
+def looks(invoice: Invoice) -> list[HistoryEvent]:
+    """Who last looked at payloads about an invoice, or exported them; newest first."""
+    seen = HistoryEvent.objects.filter(invoice=invoice, kind__in=LOOKS).select_related("actor")
+    return list(seen.order_by("-pk")[:MOST_LOOKS])
+
+
+def answered(invoice: Invoice) -> list[Call]:
+    """The newest calls about an invoice that have an answer, without payloads."""
+    about = CallSubject.objects.filter(invoice=invoice, request__response__status__isnull=False)
+    # A call may have been about two attempts.
+    unique = {call.request.pk: call for call in _calls(about, MOST_COMPARED)}
+    return list(unique.values())

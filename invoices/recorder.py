@@ -7,6 +7,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
+from invoices import bulk
 from invoices.models.evidence import CallSubject, ProviderRequest, ProviderResponse, pack_headers
 from providers.adapters.base import text
 from providers.exchange import Exchange, OutgoingRequest, parse
@@ -38,6 +39,7 @@ def request_row(request: OutgoingRequest, account_id: int) -> ProviderRequest:
         url=request.url,
         headers=pack_headers(request.headers),
         body=request.body,
+        body_sha256=hashlib.sha256(request.body).hexdigest(),
     )
 
 
@@ -84,7 +86,7 @@ class DirectRecorder:
         refuse_inside_transaction()
         with transaction.atomic():
             request_row(request, self._account.pk).save(force_insert=True)
-            CallSubject.objects.bulk_create(
+            bulk.insert(
                 CallSubject(request_id=request.id, invoice_id=self._invoices[reference])
                 for reference in request.references
                 if reference in self._invoices

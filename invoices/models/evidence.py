@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
+from invoices import presence
 from providers.identity import uuid7
 from providers.models import ProviderAccount
 
@@ -76,6 +77,7 @@ class ProviderRequest(InsertOnly):
     url = models.TextField()
     headers = models.BinaryField()
     body = models.BinaryField()
+    body_sha256 = models.CharField(max_length=64)
 
     class Meta:
         verbose_name = "provider call"
@@ -83,7 +85,10 @@ class ProviderRequest(InsertOnly):
         permissions: ClassVar = [
             ("view_payload", "Can read raw requests and answers"),
         ]
-        indexes: ClassVar = [models.Index(fields=["account", "-id"], name="request_by_account")]
+        indexes: ClassVar = [
+            models.Index(fields=["account", "-id"], name="request_by_account"),
+            models.Index(fields=["created_at", "id"], name="request_by_time"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.method} {self.id}"
@@ -114,6 +119,12 @@ class ProviderResponse(InsertOnly):
         indexes: ClassVar = [
             models.Index(fields=["correlation_id"], name="response_by_correlation"),
             models.Index(fields=["status", "-request"], name="response_by_status"),
+            models.Index(fields=["received_at", "request"], name="response_by_time"),
+            models.Index(
+                fields=["fault", "-request"],
+                name="response_by_fault",
+                condition=~models.Q(fault=""),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -166,6 +177,16 @@ class HistoryEvent(InsertOnly):
         ACCOUNT_CHECKED = "account_checked", "Connection tested"
         SYNC_REQUESTED = "sync_requested", "Import requested"
         PAYLOAD_VIEWED = "payload_viewed", "Raw payload opened"
+        EVIDENCE_EXPORTED = "evidence_exported", "Evidence exported"
+        EVIDENCE_VERIFIED = "evidence_verified", "Evidence verified"
+        EVIDENCE_PURGED = "evidence_purged", "Payloads purged"
+        SIGNED_IN = "signed_in", "Signed in"
+        SIGNED_OUT = "signed_out", "Signed out"
+        SIGN_IN_FAILED = "sign_in_failed", "Sign-in failed"
+        USER_CHANGED = "user_changed", "User changed"
+        RULE_CHANGED = "rule_changed", "Approval rule changed"
+        VIEW_CHANGED = "view_changed", "Saved view changed"
+        LIST_PASTED = "list_pasted", "List of numbers pasted"
 
     at = models.DateTimeField(db_default=Now())
     kind = models.CharField(max_length=20, choices=Kind.choices)
@@ -204,6 +225,12 @@ class HistoryEvent(InsertOnly):
     to_state = models.CharField(max_length=20, blank=True)
     code = models.CharField(max_length=40, blank=True)
     detail = models.CharField(max_length=500, blank=True)
+    address = models.CharField(
+        max_length=45,
+        blank=True,
+        default=presence.address,
+        help_text="From which network address a person did it.",
+    )
 
     class Meta:
         verbose_name = "history event"
@@ -213,6 +240,18 @@ class HistoryEvent(InsertOnly):
             models.Index(fields=["invoice", "-id"], name="event_by_invoice"),
             models.Index(fields=["batch", "-id"], name="event_by_batch"),
             models.Index(fields=["account", "-id"], name="event_by_account"),
+            models.Index(fields=["at", "id"], name="event_by_time"),
+            # What persons did, and what happens seldom, would else be looked for among millions.
+            models.Index(
+                fields=["actor", "-id"],
+                name="event_by_actor",
+                condition=models.Q(actor__isnull=False),
+            ),
+            models.Index(
+                fields=["kind", "-id"],
+                name="event_by_rare_kind",
+                condition=~models.Q(kind__in=("attempt_state", "attempt_verified")),
+            ),
         ]
 
     def __str__(self) -> str:

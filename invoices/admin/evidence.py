@@ -1,26 +1,33 @@
 """The record: calls to providers with their payloads, and what happened. For auditors."""
 
-from collections.abc import Callable, Mapping
+import re
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
-from django.db.models import Model, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from invoices import history
-from invoices.admin import filters
-from invoices.admin.readonly import CappedPaginator, ReadOnlyAdmin, cell, person, with_facts
-from invoices.models import HistoryEvent, ProviderRequest, ProviderResponse
-from invoices.models.evidence import unpack_headers
+from invoices.admin import record_filters
+from invoices.admin.filters import AccountFilter
+from invoices.admin.keyed import KeyedAdmin, with_key
+from invoices.admin.payloads import SIDES, PayloadPages, answer_of, may_read_payloads, side_of
+from invoices.admin.readonly import cell, person
+from invoices.models import (
+    CallSubject,
+    HistoryEvent,
+    Invoice,
+    ProviderRequest,
+    ProviderResponse,
+)
+from invoices.search import MOST_CHARACTERS, find
 
-M = TypeVar("M", bound=Model)
+MOST_NAMED = 1000
+"""Of calls, invoices or people with one name, so many are looked for."""
 
 PAYLOADS = (
     "headers",
@@ -30,73 +37,54 @@ PAYLOADS = (
 )
 
 
-class RecordAdmin(ReadOnlyAdmin[M]):
-    """A list that grows for ever: the newest first, older ones by key."""
-
-    change_list_template = "invoices/record_list.html"
-    ordering = ("-pk",)
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: Mapping[str, Any] | None = None
-    ) -> HttpResponse:
-        """The list, with the way to what is older than is counted."""
-        response = super().changelist_view(request, extra_context)
-        with_facts(response, self._notes)
-        return response
-
-    def _notes(self, shown: ChangeList) -> dict[str, Any]:
-        rows = list(shown.result_list)
-        capped = cast("CappedPaginator[M]", shown.paginator).is_capped
-        is_last = shown.page_num >= shown.paginator.num_pages
-        older = shown.get_query_string({"before": rows[-1].pk}) if rows else ""
-        return {
-            "title": str(self.opts.verbose_name_plural).capitalize(),
-            "older_url": older if capped and is_last else "",
-        }
-
-
 @admin.register(ProviderRequest)
-class CallAdmin(RecordAdmin[ProviderRequest]):
+class CallAdmin(PayloadPages, KeyedAdmin[ProviderRequest]):
     """Every request to a provider, with how it ended."""
 
     page_template = "invoices/call.html"
-    list_display = ("at", "account", "reason", "call", "answer", "took", "correlation")
+    list_display = ("at", "made_for", "call", "answer", "took", "correlation")
     list_filter = (
-        filters.AccountFilter,
-        filters.PurposeFilter,
-        filters.AnswerFilter,
-        filters.Before,
+        record_filters.CallTime,
+        AccountFilter,
+        record_filters.PurposeFilter,
+        record_filters.AnswerFilter,
+        record_filters.StatusFilter,
+        record_filters.FaultFilter,
+        record_filters.Before,
+        record_filters.After,
     )
-    filter_parameters = ("account", "purpose", "answer", "before")
+    filter_parameters = (
+        *("since", "until", "account", "purpose", "answer", "status", "fault"),
+        *("before", "after"),
+    )
     search_fields = ("response__correlation_id",)
-    search_help_text = "A whole correlation id, or the X-Request-Id that we sent"
+    search_help_text = "A whole correlation id, X-Request-Id or invoice number"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderRequest]:
         """Without payloads, which may be long."""
-        rows = super().get_queryset(request).select_related("account", "response")
-        return filters.narrowed(rows.defer(*PAYLOADS), request, before="pk__lt")
+        return super().get_queryset(request).select_related("account", "response").defer(*PAYLOADS)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Whole ids only: each is one probe of an index."""
-        text = search_term.replace("\0", "").strip()[:100]
+        """Whole ids only: each is one probe of an index, in order of how exact they are."""
+        text = search_term.replace("\0", "").strip()[:MOST_CHARACTERS]
         if not text:
             return queryset, False
-        named = Q(response__correlation_id=text)
-        with suppress(ValueError):
-            named |= Q(pk=UUID(text))
-        return queryset.filter(named), False
+        if named := _calls_named(text):
+            return queryset.filter(pk__in=named), False
+        about = CallSubject.objects.filter(invoice__in=_invoices_called(text))
+        return queryset.filter(pk__in=about.values("request")), False
 
     @admin.display(description="Time")
     def at(self, call: ProviderRequest) -> SafeString:
         """When it was put on record, just before it left."""
         return cell("moment", moment=call.created_at)
 
-    @admin.display(description="Purpose")
-    def reason(self, call: ProviderRequest) -> str:
-        """What it was for."""
-        return call.get_purpose_display()
+    @admin.display(description="Account")
+    def made_for(self, call: ProviderRequest) -> SafeString:
+        """The account, and what it was for."""
+        return cell("call_for", call=call)
 
     @admin.display(description="Request")
     def call(self, call: ProviderRequest) -> SafeString:
@@ -118,88 +106,68 @@ class CallAdmin(RecordAdmin[ProviderRequest]):
         """By which the provider's support desk finds it."""
         return cell("correlation", response=answer_of(call))
 
-    def get_urls(self) -> list[URLPattern]:
-        """Beside the admin's own: the payload as a fragment, and each side as exact bytes."""
-        views: tuple[tuple[str, str, Callable[..., HttpResponse]], ...] = (
-            ("<uuid:pk>/payload/", "payload", self.payload_view),
-            ("<uuid:pk>/request.txt", "request", self.request_bytes_view),
-            ("<uuid:pk>/response.txt", "response", self.response_bytes_view),
-        )
-        own = [
-            path(
-                route,
-                self.admin_site.admin_view(view),
-                name=f"invoices_providerrequest_{name}",
-            )
-            for route, name, view in views
-        ]
-        return own + super().get_urls()
-
     def page_facts(self, request: HttpRequest, row: ProviderRequest) -> dict[str, Any]:
         """One call; its payload only for those who may read it, and that they did is kept."""
-        user = person(request)
-        may_read = user.has_perm("invoices.view_payload")
+        may_read = may_read_payloads(request)
         if may_read:
-            history.payload_opened(user, row)
+            history.payload_opened(person(request), row, "request and answer opened")
         subjects = row.subjects.select_related("invoice", "attempt").order_by("pk")[:100]
         return {
             "title": f"{row.get_purpose_display()} call",
             "call": row,
             "response": answer_of(row),
             "subjects": subjects,
-            "payload": payload(row) if may_read else None,
+            "only_invoice": subjects[0].invoice if len(subjects) == 1 else None,
+            "sides": [side_of(row, name) for name in SIDES] if may_read else [],
         }
-
-    def payload_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
-        """The raw request and answer, as the inside of a page."""
-        call = self._opened(request, pk)
-        return TemplateResponse(request, "invoices/payload.html", {"payload": payload(call)})
-
-    def request_bytes_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
-        """The request's body, byte for byte as it was stored."""
-        call = self._opened(request, pk)
-        return _download(bytes(call.body), f"{call.account.provider}-{call.pk}-request.txt")
-
-    def response_bytes_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
-        """The answer's body, byte for byte as it was stored."""
-        call = self._opened(request, pk)
-        response = answer_of(call)
-        if response is None:
-            raise Http404("No answer is on record.")
-        return _download(bytes(response.body), f"{call.account.provider}-{call.pk}-response.txt")
-
-    def _opened(self, request: HttpRequest, pk: UUID) -> ProviderRequest:
-        """A call whose payload is about to be read, which is put on record."""
-        user = person(request)
-        if not user.has_perm("invoices.view_payload") or request.method not in ("GET", "HEAD"):
-            raise PermissionDenied
-        call = ProviderRequest.objects.select_related("account", "response").filter(pk=pk).first()
-        if call is None:
-            raise Http404("There is no such call.")
-        history.payload_opened(user, call)
-        return cast(ProviderRequest, call)
 
 
 @admin.register(HistoryEvent)
-class HistoryAdmin(RecordAdmin[HistoryEvent]):
+class HistoryAdmin(KeyedAdmin[HistoryEvent]):
     """What happened: who, what, from, to, why."""
 
     page_template = "invoices/event.html"
     list_display = ("when", "kind_word", "who", "change", "about", "detail_text")
     list_select_related = ("actor", "account", "batch", "invoice")
     list_filter = (
-        filters.KindFilter,
-        filters.AccountFilter,
-        filters.Before,
-        filters.OfInvoice,
-        filters.OfBatch,
+        record_filters.TimeFilter,
+        record_filters.KindFilter,
+        record_filters.PersonFilter,
+        AccountFilter,
+        record_filters.Before,
+        record_filters.After,
+        record_filters.OfInvoice,
+        record_filters.OfBatch,
     )
-    filter_parameters = ("kind", "account", "before", "invoice", "batch")
+    filter_parameters = (
+        *("since", "until", "kind", "person", "account"),
+        *("before", "after", "invoice", "batch"),
+    )
+    empty_value_display = ""
+    search_fields = ("detail",)
+    search_help_text = "A batch number, an invoice number or a person’s name"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[HistoryEvent]:
         """All, or what is about one invoice or batch."""
         rows = super().get_queryset(request)
-        return filters.narrowed(rows, request, before="pk__lt", invoice="invoice", batch="batch")
+        for parameter in ("invoice", "batch"):
+            if asked := request.GET.get(parameter):
+                rows = with_key(rows, parameter, asked) if asked.isdecimal() else rows.none()
+        return rows
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """What is about anything called so, or was done by somebody called so."""
+        text = " ".join(search_term.replace("\0", " ").split())[:MOST_CHARACTERS]
+        if not text:
+            return queryset, False
+        wanted = record_filters.concerning(_people_called(text))
+        if invoices := _invoices_called(text):
+            wanted |= Q(invoice__in=invoices)
+        if number := _batch_number(text):
+            wanted |= Q(batch=number)
+        return queryset.filter(wanted), False
 
     @admin.display(description="Time")
     def when(self, event: HistoryEvent) -> SafeString:
@@ -212,9 +180,9 @@ class HistoryAdmin(RecordAdmin[HistoryEvent]):
         return event.get_kind_display()
 
     @admin.display(description="Who")
-    def who(self, event: HistoryEvent) -> str:
-        """No person means Annul itself."""
-        return event.actor.get_username() if event.actor else "Annul"
+    def who(self, event: HistoryEvent) -> SafeString:
+        """No person means Annul itself, or somebody who could not sign in."""
+        return cell("who", event=event)
 
     @admin.display(description="Change")
     def change(self, event: HistoryEvent) -> SafeString:
@@ -236,33 +204,36 @@ class HistoryAdmin(RecordAdmin[HistoryEvent]):
         return {"title": row.get_kind_display(), "event": row}
 
 
-def answer_of(call: ProviderRequest) -> ProviderResponse | None:
-    """How a call ended; None while that is not on record."""
-    return getattr(call, "response", None)
+def _calls_named(text: str) -> list[UUID]:
+    """Calls with exactly this correlation id, or this X-Request-Id."""
+    answered = ProviderResponse.objects.filter(correlation_id=text)
+    found = list(answered.values_list("request", flat=True)[:MOST_NAMED])
+    with suppress(ValueError):
+        mine = ProviderRequest.objects.filter(pk=UUID(text))
+        found += mine.values_list("pk", flat=True)
+    return found
 
 
-def payload(call: ProviderRequest) -> dict[str, Any]:
-    """Both sides of a call with their headers as text."""
-    response = answer_of(call)
-    return {
-        "call": call,
-        "request_headers": _headers(call.headers),
-        "response": response,
-        "response_headers": _headers(response.headers) if response else "",
-    }
+def _invoices_called(text: str) -> list[int]:
+    """Invoices with exactly this number or provider id."""
+    found = find(Invoice.objects.all(), text)
+    is_named = found.whole == "named"
+    return list(found.invoices.values_list("pk", flat=True)[:MOST_NAMED]) if is_named else []
 
 
-def _headers(stored: bytes | memoryview) -> str:
-    return "\n".join(f"{name}: {value}" for name, value in unpack_headers(bytes(stored)))
+def _people_called(text: str) -> list[int]:
+    """People each of whose names or user name has all the words."""
+    people = User.objects.all()
+    for word in text.split():
+        people = people.filter(
+            Q(username__icontains=word)
+            | Q(first_name__icontains=word)
+            | Q(last_name__icontains=word)
+        )
+    return list(people.values_list("pk", flat=True)[:MOST_NAMED])
 
 
-def _download(body: bytes, name: str) -> HttpResponse:
-    return HttpResponse(
-        body,
-        content_type="text/plain; charset=utf-8",
-        headers={
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-store",
-        },
-    )
+def _batch_number(text: str) -> int:
+    """118 of "118", "#118" or "Batch 118"; 0 for none."""
+    found = re.fullmatch(r"(?:batch\s*)?#?\s*([0-9]{1,18})", text, re.IGNORECASE)
+    return int(found[1]) if found else 0

@@ -4,34 +4,42 @@ Each function checks the person's permission itself, whoever calls it, and recor
 Nothing here speaks to a provider.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from uuid import UUID
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from invoices import eligibility
+from invoices import approval_rules, frozen
+from invoices.approval_rules import Need
 from invoices.contention import again
-from invoices.models.attempt import LIVE, CancellationAttempt, State, Step
+from invoices.models.attempt import AttemptQuerySet, CancellationAttempt, State, Step
 from invoices.models.batch import CancellationBatch
-from invoices.models.evidence import HistoryEvent
 from invoices.models.invoice import Invoice
 from providers.adapters import ADAPTERS
-from providers.credentials import UnreadableCredentials
-from providers.models import ProviderAccount
 
 BatchState = CancellationBatch.State
 RETRYABLE = (State.FAILED, State.WITHDRAWN, State.SKIPPED)
 """Ends of which it is certain that nothing was carried out, so that a new attempt may be made."""
 
-STARTED = (BatchState.RUNNING, BatchState.PAUSED, BatchState.STOPPING, BatchState.FINISHED)
+APPROVAL_LIFE = timedelta(hours=24)
+"""So long a batch may wait for an approver."""
+
+CONFIRMED = (
+    BatchState.AWAITING_APPROVAL,
+    BatchState.RUNNING,
+    BatchState.PAUSED,
+    BatchState.STOPPING,
+    BatchState.FINISHED,
+)
+NEVER_STARTED = (BatchState.REJECTED, BatchState.RECALLED, BatchState.EXPIRED)
 
 WITHDRAW = Step(
     State.QUEUED,
@@ -58,13 +66,17 @@ class SelectionChanged(BatchRefused):
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What the operator confirmed: the key and digest of the preview, and the reasons given."""
+    """What the operator confirmed: the key and digest of the preview, and the reasons given.
+
+    `asks`: the operator was told that this only asks for approval.
+    """
 
     key: UUID
     digest: str
     reason: str
     note: str
     options: Mapping[str, Mapping[str, bool]]
+    asks: bool = False
 
 
 def freeze(user: User, invoices: QuerySet[Invoice], selection: str) -> CancellationBatch:
@@ -78,33 +90,28 @@ def freeze(user: User, invoices: QuerySet[Invoice], selection: str) -> Cancellat
         batch.selected_count = CancellationAttempt.objects.freeze(batch, invoices)
         if not batch.selected_count:
             raise BatchRefused("No invoice is selected. Nothing was sent.")
-        _rule_out(batch)
-        batch.digest = _digest(batch)
+        frozen.rule_out(batch)
+        batch.digest = frozen.digest(batch)
         batch.save(update_fields=["selected_count", "digest"])
-        _record(batch, user, "", BatchState.DRAFT, f"{batch.selected_count:,} selected")
+        batch.record(user, "", BatchState.DRAFT, f"{batch.selected_count:,} selected")
     return batch
 
 
 def confirm(batch: CancellationBatch, user: User, confirmation: Confirmation) -> CancellationBatch:
-    """Start what the preview showed. The same confirmation twice starts it once.
+    """Start what the preview showed, or ask for approval where a rule wants it.
 
-    Raises `PermissionDenied`, `SelectionChanged` with a fresh draft, or `BatchRefused`.
+    The same confirmation twice does it once. Raises `PermissionDenied`, `SelectionChanged` with
+    a fresh draft, or `BatchRefused`.
     """
     _require(user, "invoices.cancel_invoice")
     if batch.requested_by_id != user.pk:
         raise PermissionDenied("Only the person who prepared a batch can confirm it.")
     reason, note, options = _checked(confirmation)
-    changed = _changed_since_frozen(batch)
+    given = {"reason": reason, "note": note, "options": options}
+    changed = frozen.changed(batch)
     if changed:
-        raise SelectionChanged(_fresh_draft(batch, user), changed)
-    for last_try in (False, False, True):
-        try:
-            return again(lambda: _start(batch.pk, user, confirmation, reason, note, options))
-        except IntegrityError:
-            # Another batch took one of the invoices between our check and our write.
-            if last_try:
-                raise
-    raise AssertionError  # pragma: no cover
+        raise SelectionChanged(_fresh_draft(batch, user, given), changed)
+    return insistently(lambda: _confirmed(batch.pk, user, confirmation, given))
 
 
 def pause(batch: CancellationBatch, user: User) -> None:
@@ -137,10 +144,16 @@ def stop(batch: CancellationBatch, user: User) -> int:
 def retry(batch: CancellationBatch, user: User) -> CancellationBatch:
     """A new draft of what ended without being carried out; it is previewed and confirmed anew."""
     _require(user, "invoices.cancel_invoice")
-    if batch.state != BatchState.FINISHED:
+    if batch.state not in (BatchState.FINISHED, *NEVER_STARTED):
         raise BatchRefused(f"{batch} is not finished yet. Nothing was sent.")
-    again = batch.attempts.filter(state__in=RETRYABLE).values("invoice_id")
+    again = retryable(batch).values("invoice_id")
     return freeze(user, Invoice.objects.filter(pk__in=again), f"Retry of batch {batch.pk}")
+
+
+def retryable(batch: CancellationBatch) -> AttemptQuerySet:
+    """What a new batch may try once more; of one that never started, all that it asked for."""
+    states = (State.DRAFT,) if batch.state in NEVER_STARTED else RETRYABLE
+    return batch.attempts.all().filter(state__in=states)
 
 
 def discard(batch: CancellationBatch, user: User | None) -> None:
@@ -148,7 +161,7 @@ def discard(batch: CancellationBatch, user: User | None) -> None:
     if user is not None and batch.requested_by_id != user.pk:
         raise PermissionDenied("Only the person who prepared a batch can discard it.")
     with transaction.atomic():
-        if _set_state(batch, user, BatchState.DRAFT, BatchState.DISCARDED):
+        if batch.move(user, BatchState.DRAFT, BatchState.DISCARDED):
             batch.attempts.filter(state__in=(State.DRAFT, State.INELIGIBLE)).delete()
 
 
@@ -164,116 +177,106 @@ def finish_if_done(batch_id: int) -> bool:
         again(lambda: batch.attempts.all().move_all(WITHDRAW))
     if batch.attempts.all().working().exists():
         return False
-    return _set_state(
-        batch, None, BatchState(batch.state), BatchState.FINISHED, finished_at=timezone.now()
+    return batch.move(
+        None, BatchState(batch.state), BatchState.FINISHED, finished_at=timezone.now()
     )
 
 
-def _start(
-    batch_id: int,
-    user: User,
-    confirmation: Confirmation,
-    reason: str,
-    note: str,
-    options: Mapping[str, Mapping[str, bool]],
+def insistently(work: Callable[[], CancellationBatch]) -> CancellationBatch:
+    """Do a whole transaction anew while other batches take its invoices or lock its rows."""
+    for last_try in (False, False, True):
+        try:
+            return again(work)
+        except IntegrityError:
+            # Another batch took one of the invoices between our check and our write.
+            if last_try:
+                raise
+    raise AssertionError  # pragma: no cover
+
+
+def launch(batch: CancellationBatch, actor: User, expected: BatchState, **changes: Any) -> None:
+    """Let a batch run, within the caller's transaction: its drafts are due, at `starts_at` if set.
+
+    What another batch took meanwhile is left out. Raises `BatchRefused` when nothing remains.
+    """
+    if not batch.move(actor, expected, BatchState.RUNNING, **changes):
+        raise BatchRefused(f"{batch} has changed meanwhile. Nothing was sent.")
+    frozen.drop_spoken_for(batch, actor)
+    due = {"due_at": batch.starts_at or Now()}
+    started = batch.attempts.all().move_all(
+        Step(State.DRAFT, State.QUEUED, changes=due), actor=actor
+    )
+    if not started:
+        raise BatchRefused("None of the selected invoices can be cancelled. Nothing was sent.")
+
+
+def _confirmed(
+    batch_id: int, user: User, confirmation: Confirmation, given: Mapping[str, Any]
 ) -> CancellationBatch:
     with transaction.atomic():
         batch = CancellationBatch.objects.select_for_update().get(pk=batch_id)
         if batch.confirm_key != confirmation.key or batch.digest != confirmation.digest:
             raise BatchRefused("This is not the preview that was shown. Nothing was sent.")
-        if batch.state in STARTED:
-            return batch  # The same form once more: it has been started already.
+        if batch.state in CONFIRMED:
+            return batch  # The same form once more: it has been confirmed already.
         if batch.state != BatchState.DRAFT:
             state = batch.get_state_display().lower()
             raise BatchRefused(f"{batch} is {state}. Nothing was sent.")
-        _set_state(
-            batch,
-            user,
-            BatchState.DRAFT,
-            BatchState.RUNNING,
-            reason=reason,
-            note=note,
-            options=options,
-            confirmed_at=timezone.now(),
-        )
-        drafts = batch.attempts.all()
-        drafts.filter(_spoken_for()).move_all(
-            Step(State.DRAFT, State.INELIGIBLE, code="spoken_for"), actor=user
-        )
-        started = drafts.move_all(
-            Step(State.DRAFT, State.QUEUED, changes={"due_at": Now()}), actor=user
-        )
-        if not started:
-            raise BatchRefused("None of the selected invoices can be cancelled. Nothing was sent.")
+        need = _need(batch, confirmation)
+        changes = {**given, "confirmed_at": timezone.now()}
+        if need:
+            _ask(batch, user, need, changes)
+        else:
+            launch(batch, user, BatchState.DRAFT, **changes)
     return batch
 
 
-def _rule_out(batch: CancellationBatch) -> None:
-    """Mark what is not eligible: one decision for each combination of facts, not for each row."""
-    rows = batch.attempts.all()
-    rows.filter(_spoken_for()).rule_out("spoken_for")
-    ready = {pk: _has_credentials(pk) for pk in rows.values_list("account", flat=True).distinct()}
-    combinations = (
-        rows.filter(state=State.DRAFT)
-        .order_by()
-        .values_list("account_id", "account__provider", "frozen_status")
-        .distinct()
+def _need(batch: CancellationBatch, confirmation: Confirmation) -> Need:
+    """What the rules say now, which must be what the operator was told.
+
+    Two batches of one person wait for one another here: each counts towards the other's day.
+    """
+    User.objects.select_for_update(no_key=True).get(pk=batch.requested_by_id)
+    need = approval_rules.needed(batch)
+    if bool(need) == confirmation.asks:
+        return need
+    now = "it needs an approver now" if need else "it needs no approver any more"
+    raise BatchRefused(f"Since this preview was shown, this has changed: {now}. Nothing was sent.")
+
+
+def _ask(batch: CancellationBatch, user: User, need: Need, changes: Mapping[str, Any]) -> None:
+    """Let it wait for another person; nobody's invoices are held meanwhile."""
+    if not frozen.drafts(batch).exists():
+        raise BatchRefused("None of the selected invoices can be cancelled. Nothing was sent.")
+    for name, value in changes.items():
+        setattr(batch, name, value)
+    batch.approval_reasons = list(need.reasons)
+    batch.delay_minutes = need.delay_minutes
+    batch.move(
+        user,
+        BatchState.DRAFT,
+        BatchState.AWAITING_APPROVAL,
+        **changes,
+        needs_approval=True,
+        approval_reasons=batch.approval_reasons,
+        delay_minutes=batch.delay_minutes,
+        approval_digest=frozen.approval_digest(batch, batch.digest),
+        approval_key=uuid4(),
+        expires_at=timezone.now() + APPROVAL_LIFE,
     )
-    for account_id, provider, status in combinations:
-        facts = eligibility.Facts(provider, status, False, ready[account_id])
-        rule = eligibility.decide(facts)
-        if rule is not None:
-            rows.filter(account_id=account_id, frozen_status=status).rule_out(rule.code)
 
 
-def _has_credentials(account_id: int) -> bool:
-    try:
-        return not ProviderAccount.objects.get(pk=account_id).missing_credentials()
-    except UnreadableCredentials:
-        return False
-
-
-def _spoken_for() -> Exists:
-    live = CancellationAttempt.objects.filter(invoice=OuterRef("invoice"), state__in=LIVE)
-    return Exists(live)
-
-
-def _changed_since_frozen(batch: CancellationBatch) -> int:
-    same = (
-        Q(invoice__status=F("frozen_status"))
-        & Q(invoice__currency=F("frozen_currency"))
-        & Q(invoice__customer_name=F("frozen_customer"))
-        & (
-            Q(invoice__amount_minor=F("frozen_amount_minor"))
-            | Q(invoice__amount_minor=None, frozen_amount_minor=None)
-        )
-    )
-    return batch.attempts.filter(state=State.DRAFT).exclude(same).count()
-
-
-def _fresh_draft(batch: CancellationBatch, user: User) -> CancellationBatch:
+def _fresh_draft(
+    batch: CancellationBatch, user: User, given: Mapping[str, Any]
+) -> CancellationBatch:
+    """The same selection as it is now, with what was typed for the old one."""
     with transaction.atomic():
         chosen = Invoice.objects.filter(pk__in=batch.attempts.values("invoice_id"))
         fresh = freeze(user, chosen, batch.selection)
+        CancellationBatch.objects.filter(pk=fresh.pk).update(**given)
         discard(batch, user)
+    fresh.refresh_from_db()
     return fresh
-
-
-def _digest(batch: CancellationBatch) -> str:
-    """SHA-256 over the frozen rows, in the order in which they were frozen."""
-    seal = hashlib.sha256(f"batch {batch.pk}\n".encode())
-    rows = batch.attempts.order_by("pk").values_list(
-        "invoice_id",
-        "state",
-        "frozen_status",
-        "frozen_amount_minor",
-        "frozen_currency",
-        "frozen_exponent",
-        "frozen_customer",
-    )
-    for row in rows.iterator(chunk_size=5000):
-        seal.update(json.dumps(row).encode() + b"\n")
-    return seal.hexdigest()
 
 
 def _checked(
@@ -308,41 +311,9 @@ def _control(batch: CancellationBatch, user: User, expected: BatchState, to: Bat
     _require(user, "invoices.control_cancellationbatch")
     if batch.requested_by_id != user.pk and not user.is_superuser:
         raise PermissionDenied("Only the person who started a batch can pause or stop it.")
-    if not _set_state(batch, user, expected, to):
+    if not batch.move(user, expected, to):
         batch.refresh_from_db()
         raise BatchRefused(f"{batch} is {batch.get_state_display().lower()} now.")
-
-
-def _set_state(
-    batch: CancellationBatch,
-    actor: User | None,
-    expected: BatchState,
-    to: BatchState,
-    **changes: object,
-) -> bool:
-    """Take a step if the batch is still where it was, and record it; otherwise False."""
-    with transaction.atomic():
-        waiting = CancellationBatch.objects.filter(pk=batch.pk, state=expected)
-        if not waiting.update(state=to, **changes):
-            return False
-        _record(batch, actor, expected, to, str(changes.get("note", "")))
-    for name, value in {"state": to, **changes}.items():
-        setattr(batch, name, value)
-    return True
-
-
-def _record(
-    batch: CancellationBatch, actor: User | None, from_state: str, to: str, detail: str
-) -> None:
-    HistoryEvent.objects.create(
-        kind=HistoryEvent.Kind.BATCH_STATE,
-        actor=actor,
-        batch=batch,
-        from_state=from_state,
-        to_state=to,
-        code=batch.reason,
-        detail=detail[:500],
-    )
 
 
 def _require(user: User, permission: str) -> None:

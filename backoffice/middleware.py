@@ -3,8 +3,11 @@
 import time
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
+
+from invoices import presence
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -45,6 +48,8 @@ class SecurityHeaders:
         response = self.get_response(request)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
+        # Static files say otherwise; all else is one person's, or of this moment.
+        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
 
@@ -60,6 +65,21 @@ class RefuseNul:
         if "\x00" in request.path or "%00" in query or "\x00" in query:
             return HttpResponseBadRequest("The address holds a NUL byte.", "text/plain")
         return self.get_response(request)
+
+
+class FromWhere:
+    """Keeps the visitor's network address at hand for what is put on record meanwhile."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer as somebody at this address."""
+        remote = request.META.get("REMOTE_ADDR", "")
+        forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+        where = presence.network_address(remote, forwarded, settings.TRUSTED_PROXIES)
+        with presence.at(where):
+            return self.get_response(request)
 
 
 class RenewSession:

@@ -1,0 +1,191 @@
+"""What concerns people: signing in and out, and what administrators change about others.
+
+All of it goes on record. Each function that changes somebody checks by itself whether it may.
+Events carry in `code` whom they are about (`about`), in `actor` who did it.
+"""
+
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from invoices.history import about_person
+from invoices.models import HistoryEvent
+
+Kind = HistoryEvent.Kind
+
+ROLES = {
+    "operator": "finds invoices, previews and cancels them",
+    "approver": "releases what an operator prepared; never an own batch",
+    "auditor": "reads everything, raw requests and answers too; changes nothing",
+    "support": "sees invoices and what happened to them, without raw payloads",
+    "administrator": "users, provider accounts and settings; cancels and approves nothing",
+}
+"""The five groups, and what each is for."""
+
+LONGEST_TRIED = 150
+"""Characters kept of a name that somebody tried to sign in with."""
+
+_CALLED = {
+    "username": "user name",
+    "first_name": "first name",
+    "last_name": "last name",
+    "email": "e-mail address",
+}
+
+
+# --- Signing in and out -------------------------------------------------------------------------
+
+
+def tried_to_sign_in(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Put on record how it went, told from the answer to the posted form."""
+    if response.status_code == 302 and request.user.is_authenticated:
+        signed_in(request.user)
+    elif tried := request.POST.get("username", ""):
+        sign_in_failed(tried)
+
+
+def signed_in(person: User) -> None:
+    """They proved who they are, and are let in."""
+    HistoryEvent.objects.create(kind=Kind.SIGNED_IN, actor=person, code=about_person(person.pk))
+
+
+def sign_in_failed(tried: str) -> None:
+    """Somebody, nobody knows who, tried this name."""
+    name = printable(tried)
+    known = User.objects.filter(username=name).values_list("pk", flat=True).first()
+    HistoryEvent.objects.create(
+        kind=Kind.SIGN_IN_FAILED,
+        code=about_person(known) if known else "",
+        detail=f"Tried as “{name}”.",
+    )
+
+
+def code_refused(person: User) -> None:
+    """Somebody who knows their password gave a code that is not right."""
+    HistoryEvent.objects.create(
+        kind=Kind.SIGN_IN_FAILED, code=about_person(person.pk), detail="The code was not right."
+    )
+
+
+def signed_out(person: User) -> None:
+    """They ended their session themselves."""
+    HistoryEvent.objects.create(kind=Kind.SIGNED_OUT, actor=person, code=about_person(person.pk))
+
+
+def own_password_changed(person: User) -> None:
+    """They gave themselves another password, knowing the old one."""
+    record(person, person, ["changed the own password"])
+
+
+def printable(text: str) -> str:
+    """In one line, short, without characters that control or that turn the reading direction."""
+    kept = (" " if char.isspace() else char for char in text[: 4 * LONGEST_TRIED])
+    plain = "".join(char for char in kept if unicodedata.category(char)[0] != "C")
+    return " ".join(plain.split())[:LONGEST_TRIED]
+
+
+# --- What administrators do with others ---------------------------------------------------------
+
+
+def may_edit(actor: User, person: User) -> bool:
+    """Whether somebody may change this person at all: superusers are for superusers."""
+    if not (actor.is_active and actor.has_perm("auth.change_user")):
+        return False
+    return actor.is_superuser or not person.is_superuser
+
+
+def may_decide(actor: User, person: User) -> bool:
+    """Whether they may decide on roles and access: nobody does so for themselves."""
+    return may_edit(actor, person) and actor.pk != person.pk
+
+
+def add(actor: User, person: User, roles: Iterable[Group]) -> None:
+    """Store a new person, already validated, with a password. Raises `PermissionDenied`."""
+    if not (may_edit(actor, person) and actor.has_perm("auth.add_user")):
+        raise PermissionDenied("This needs a permission that you do not have.")
+    chosen = _of_the_five(roles)
+    with transaction.atomic():
+        # The admin is the whole site.
+        person.is_staff = True
+        person.save(force_insert=True)
+        person.groups.set(chosen)
+        names = ", ".join(group.name for group in chosen) or "none"
+        record(actor, person, [f"added, roles: {names}"])
+
+
+def change(
+    actor: User, person: User, fields: Collection[str], roles: Iterable[Group] | None = None
+) -> list[str]:
+    """Store the named fields as they are on `person`, and the roles unless None.
+
+    Returns in words what was changed. Raises `PermissionDenied` for a superuser changed by
+    somebody who is none, and for own roles and access.
+    """
+    decides = roles is not None or {"is_active", "is_superuser"} & set(fields)
+    if not (may_decide if decides else may_edit)(actor, person):
+        raise PermissionDenied("This needs a permission that you do not have.")
+    if "is_superuser" in fields and not actor.is_superuser:
+        raise PermissionDenied("Only a superuser makes superusers.")
+    with transaction.atomic():
+        stored = User.objects.select_for_update().get(pk=person.pk)
+        words = [*_differences(stored, person, fields), *_regrouped(person, roles)]
+        if fields:
+            person.save(update_fields=fields)
+        if words:
+            record(actor, person, words)
+    return words
+
+
+def set_password(actor: User, person: User, password: str) -> None:
+    """Give somebody else a password. Raises `PermissionDenied`."""
+    if not may_decide(actor, person):
+        raise PermissionDenied("This needs a permission that you do not have.")
+    person.set_password(password)
+    with transaction.atomic():
+        person.save(update_fields=["password"])
+        record(actor, person, ["password set"])
+
+
+def record(actor: User, person: User, words: Sequence[str]) -> None:
+    """Put on record what somebody did with a person, perhaps with themselves, in words."""
+    HistoryEvent.objects.create(
+        kind=Kind.USER_CHANGED,
+        actor=actor,
+        code=about_person(person.pk),
+        detail=f"{person.get_username()}: {'; '.join(words)}."[:500],
+    )
+
+
+def _differences(stored: User, person: User, fields: Collection[str]) -> list[str]:
+    changed = [name for name in fields if getattr(stored, name) != getattr(person, name)]
+    words = []
+    for name in changed:
+        if name == "is_active":
+            words.append("activated" if person.is_active else "deactivated")
+        elif name == "is_superuser":
+            words.append("made a superuser" if person.is_superuser else "no superuser any more")
+        elif name == "username":
+            words.append(f"renamed, before: {stored.username}")
+        else:
+            words.append(f"{_CALLED.get(name, name)} changed")
+    return words
+
+
+def _regrouped(person: User, roles: Iterable[Group] | None) -> list[str]:
+    """Give and take roles; groups other than the five stay."""
+    if roles is None:
+        return []
+    wanted, held = set(_of_the_five(roles)), set(_of_the_five(person.groups.all()))
+    person.groups.add(*(wanted - held))
+    person.groups.remove(*(held - wanted))
+    added = [f"role {one} added" for one in sorted(group.name for group in wanted - held)]
+    return added + [f"role {one} removed" for one in sorted(group.name for group in held - wanted)]
+
+
+def _of_the_five(groups: Iterable[Group]) -> list[Group]:
+    return sorted((one for one in groups if one.name in ROLES), key=lambda one: one.name)

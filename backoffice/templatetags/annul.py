@@ -5,7 +5,7 @@
 {% money invoice.amount_minor invoice.currency invoice.exponent %}
 {% bar counts %}          counts: [(state, count)] or [(state, count, word)]
 {% outcomes counts %}     the legend that belongs to it
-<pre class="json" tabindex="0">{{ body|json_html }}</pre>
+<pre class="json" tabindex="0">{{ body|json_html }}</pre>   or {{ body|raw_html }}
 {% asset "backoffice/annul.css" %}    {% static %} that cannot fail, for error pages
 """
 
@@ -19,49 +19,20 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from invoices.payloads import looks_like_json, pretty, text_of
 from providers.money import format_minor
 
 register = template.Library()
 
 Count: TypeAlias = tuple[str, int] | tuple[str, int, str]
 
-SHOWN_BYTES = 64 * 1024
-"""Of a payload; the rest is in the download."""
-
 BAR_UNITS = 1000
 SLIVER = 6
 """What is there must be seen: the least width of a segment, of BAR_UNITS."""
 
-# Beyond this depth nothing is broken into lines any more, so that a body of 64 k brackets
-# does not become a page of gigabytes.
-DEEPEST_INDENT = 24
-
-_TOKEN = re.compile(
-    r"""(?P<string>"(?:[^"\\]|\\.)*"?)
-      | (?P<number>-?\d[\d.eE+-]*)
-      | (?P<literal>\b(?:true|false|null)\b)
-      | (?P<open>[{\[])
-      | (?P<close>[}\]])
-      | (?P<comma>,)
-      | (?P<colon>:)
-      | (?P<space>\s+)
-      | (?P<other>.)""",
-    re.VERBOSE | re.DOTALL,
-)
 _MASK = re.compile(r"(\[masked \d+ chars sha256:[0-9a-f]{8}\])")
 
-# Control characters become visible, and those that turn the reading direction lose their power.
-_VISIBLE = {
-    code: f"‹U+{code:04X}›"
-    for code in (
-        *(code for code in range(0x20) if chr(code) not in "\t\n\r"),
-        0x7F,
-        0x061C,
-        *(0x200E, 0x200F),
-        *range(0x202A, 0x202F),
-        *range(0x2066, 0x206A),
-    )
-}
+_CLASSES = {"key": "k", "string": "s", "number": "n", "literal": "l"}
 
 
 @register.simple_tag
@@ -119,21 +90,21 @@ def outcomes(counts: Iterable[Count]) -> SafeString:
 def json_html(body: bytes | memoryview | str | None) -> SafeString:
     """A payload, indented and coloured. Every value stays as it was sent, to the digit.
 
-    It is cut into tokens, not parsed: repeated keys, long numbers and half a document survive.
     What is not JSON is shown as text.
     """
-    raw = body.encode("utf-8", "replace") if isinstance(body, str) else bytes(body or b"")
-    text = raw[:SHOWN_BYTES].decode("utf-8", "replace").translate(_VISIBLE)
-    if not text.strip():
-        return format_html('<span class="cut">{}</span>', "empty")
-    looks_like_json = text.lstrip()[0] in '{["'
-    pieces = _pretty(text) if looks_like_json else _masked("", text)
-    shown = format_html_join("", "{}", ((piece,) for piece in pieces))
-    missing = len(raw) - SHOWN_BYTES
-    if missing <= 0:
-        return shown
-    note = f"{missing:,} more bytes are not shown here. The download has all of them."
-    return format_html('{}\n<span class="cut">{}</span>', shown, note)
+    return _shown(body, indented=True)
+
+
+@register.filter
+def raw_html(body: bytes | memoryview | str | None) -> SafeString:
+    """A payload as it was stored, not indented; what was masked is marked."""
+    return _shown(body, indented=False)
+
+
+@register.filter
+def masks_marked(text: str) -> SafeString:
+    """One line of a payload, with what was masked marked as such."""
+    return format_html_join("", "{}", ((piece,) for piece in _masked("", text)))
 
 
 @register.simple_tag
@@ -166,35 +137,26 @@ def _segments(counts: list[tuple[str, int]]) -> Iterator[tuple[int, int, str]]:
         x += width
 
 
-def _pretty(text: str) -> Iterator[str]:
-    depth = 0
-    after_open = False
-    matches = [match for match in _TOKEN.finditer(text) if match.lastgroup != "space"]
-    for index, match in enumerate(matches):
-        kind, token = match.lastgroup, match[0]
-        if kind == "close":
-            depth = max(0, depth - 1)
-        if (kind == "close") != after_open:
-            yield _line(depth)
-        after_open = kind == "open"
-        depth += after_open
-        following = matches[index + 1].lastgroup if index + 1 < len(matches) else ""
-        yield from _token(str(kind), token, is_key=following == "colon")
-        if kind == "comma":
-            yield _line(depth)
+def _shown(body: bytes | memoryview | str | None, *, indented: bool) -> SafeString:
+    text, missing = text_of(body)
+    if not text.strip():
+        return format_html('<span class="cut">{}</span>', "empty")
+    pieces = _coloured(text) if indented and looks_like_json(text) else _masked("", text)
+    shown = format_html_join("", "{}", ((piece,) for piece in pieces))
+    if not missing:
+        return shown
+    note = f"{missing:,} more bytes are not shown here. The download has all of them."
+    return format_html('{}\n<span class="cut">{}</span>', shown, note)
 
 
-def _line(depth: int) -> str:
-    return "\n" + "  " * depth if depth <= DEEPEST_INDENT else ""
-
-
-def _token(kind: str, token: str, *, is_key: bool) -> Iterator[str]:
-    if kind == "string":
-        yield from _masked("k" if is_key else "s", token)
-    elif kind in {"number", "literal"}:
-        yield format_html('<span class="{}">{}</span>', kind[0], token)
-    else:
-        yield {"colon": ": "}.get(kind, token)
+def _coloured(text: str) -> Iterator[str]:
+    for kind, token in pretty(text):
+        if kind in ("key", "string"):
+            yield from _masked(_CLASSES[kind], token)
+        elif kind:
+            yield format_html('<span class="{}">{}</span>', _CLASSES[kind], token)
+        else:
+            yield token
 
 
 def _masked(kind: str, text: str) -> Iterator[str]:

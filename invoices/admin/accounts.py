@@ -21,6 +21,7 @@ from invoices import accounts, sync, tasks
 from invoices.admin.filters import ChoiceFilter, Choices
 from invoices.admin.readonly import cell, person
 from invoices.models import SyncRun
+from invoices.stepping_up import way_to_a_code
 from providers.admin import AccountForm, ProviderAccountAdmin
 from providers.credentials import UnreadableCredentials
 from providers.models import ProviderAccount, provider_choices
@@ -117,6 +118,14 @@ class AccountAdmin(ProviderAccountAdmin):
         moment = getattr(account, "imported_at", None)
         return cell("moment", moment=moment) if moment else None
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list; a POST by somebody for whom there is no action is refused."""
+        if request.method == "POST" and not self.get_actions(request):
+            raise PermissionDenied
+        return super().changelist_view(request, extra_context)
+
     # --- permissions ----------------------------------------------------------------------
 
     def has_import_permission(self, request: HttpRequest) -> bool:
@@ -153,6 +162,18 @@ class AccountAdmin(ProviderAccountAdmin):
         found = self.get_object(request, object_id)
         facts = self._card(request, found) if found is not None else {}
         return super().change_view(request, object_id, form_url, {**facts, **(extra_context or {})})
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """A code first, for whoever could enter credentials."""
+        allowed = self.has_add_permission if object_id is None else self.has_change_permission
+        first = way_to_a_code(request) if allowed(request) else None
+        return first or super().changeform_view(request, object_id, form_url, extra_context)
 
     def _card(self, request: HttpRequest, account: ProviderAccount) -> dict[str, Any]:
         return {

@@ -11,18 +11,19 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from invoices import batches, overview, tasks
+from invoices import approvals, batches, overview
 from invoices.admin import filters
+from invoices.admin.batch_rows import rows_facts
 from invoices.admin.previews import PreviewPages
-from invoices.admin.readonly import PER_PAGE, RecordList, cell, person
+from invoices.admin.readonly import RecordList, cell, person
 from invoices.models import CancellationBatch
-from invoices.models.attempt import State
+from invoices.preview import preview
 from invoices.progress import (
     RUNNING,
     counts_for_bar,
     counts_of,
     progress,
-    rows_of,
+    standing,
     troubles,
     worker_is_alive,
     worker_seen_at,
@@ -33,6 +34,8 @@ from providers.models import ProviderAccount
 BatchState = CancellationBatch.State
 NOTHING_MORE = 286
 """The status that tells poll.js to stop asking."""
+MOST_NAMED = 8
+"""Of those who may approve, so many are named."""
 
 
 class BatchList(RecordList):
@@ -68,7 +71,8 @@ class BatchAdmin(PreviewPages):
     @admin.display(description="State")
     def status(self, batch: CancellationBatch) -> SafeString:
         """As a badge."""
-        return cell("state", state=batch.state, word=batch.get_state_display())
+        state, word = standing(batch)
+        return cell("state", state=state, word=word)
 
     @admin.display(description="Outcomes")
     def outcome(self, batch: CancellationBatch) -> SafeString:
@@ -123,9 +127,11 @@ class BatchAdmin(PreviewPages):
 
     def page_facts(self, request: HttpRequest, row: CancellationBatch) -> dict[str, Any]:
         """Everything about a batch, its first rows included."""
+        waits = row.state == BatchState.AWAITING_APPROVAL
         return {
+            "preview": preview(row, row.options) if waits else None,
             **self._progress_facts(request, row),
-            **self._rows_facts(request, row),
+            **rows_facts(request, row),
             "chosen": _chosen_options(row),
             "may_preview": row.state == BatchState.DRAFT and self.may_confirm(request, row),
             "may_see_history": person(request).has_perm("invoices.view_historyevent"),
@@ -142,7 +148,11 @@ class BatchAdmin(PreviewPages):
     def rows_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """A batch's invoices, by state and code, page by page."""
         batch = self.found(request, pk)
-        facts = {**self._rows_facts(request, batch), "title": f"Invoices of {str(batch).lower()}"}
+        facts = {
+            **rows_facts(request, batch),
+            "title": f"Invoices of {str(batch).lower()}",
+            "may_preview": batch.state == BatchState.DRAFT and self.may_confirm(request, batch),
+        }
         return self.show(request, "invoices/batch_rows_page.html", batch, facts)
 
     def running_view(self, request: HttpRequest) -> HttpResponse:
@@ -153,7 +163,7 @@ class BatchAdmin(PreviewPages):
         return TemplateResponse(request, "admin/overview_batches.html", facts)
 
     def control_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Pause, resume, stop or retry, by POST."""
+        """Pause, resume, stop, retry or recall, by POST."""
         batch = self.found(request, pk)
         if request.method != "POST":
             raise PermissionDenied
@@ -162,6 +172,7 @@ class BatchAdmin(PreviewPages):
             "resume": self._resume,
             "stop": self._stop,
             "retry": self._retry,
+            "recall": self._recall,
         }
         step = steps.get(request.POST.get("do", ""))
         if step is None:
@@ -195,26 +206,42 @@ class BatchAdmin(PreviewPages):
         fresh = batches.retry(batch, person(request))
         return HttpResponseRedirect(self.url("preview", fresh.pk))
 
+    def _recall(self, request: HttpRequest, batch: CancellationBatch) -> HttpResponse:
+        approvals.recall(batch, person(request))
+        return self._said(request, batch, f"{batch} is recalled. Nothing was sent for it.")
+
     def _said(self, request: HttpRequest, batch: CancellationBatch, text: str) -> HttpResponse:
         self.message_user(request, text, messages.SUCCESS)
         return HttpResponseRedirect(self.url("change", batch.pk))
 
-    def wake(self, batch: CancellationBatch) -> None:
-        """Ask workers to look at the batch's accounts."""
-        for account_id in batch.attempts.order_by().values_list("account", flat=True).distinct():
-            tasks.wake(account_id)
-
     def _progress_facts(self, request: HttpRequest, batch: CancellationBatch) -> dict[str, Any]:
         state = progress(batch)
         is_running = batch.state in RUNNING
+        waits = batch.state == BatchState.AWAITING_APPROVAL
+        badge, word = standing(batch)
         return {
             "progress": state,
+            "badge": badge,
+            "badge_word": word,
+            "never_started": waits or batch.state in batches.NEVER_STARTED,
+            "poll_seconds": 2 if is_running and not batch.is_delayed else 10,
+            "is_polled": not state.is_final,
+            **(self._waiting_facts(request, batch) if waits else {}),
             "troubles": troubles(batch),
             "is_running": is_running,
-            "worker_alive": not state.working or worker_is_alive(),
+            "worker_alive": not state.working or batch.is_delayed or worker_is_alive(),
             "worker_seen_at": worker_seen_at(),
             "steps": self._steps(request, batch),
             "held_up_accounts": _held_up_accounts(batch) if state.held_up else [],
+        }
+
+    def _waiting_facts(self, request: HttpRequest, batch: CancellationBatch) -> dict[str, Any]:
+        """Who may answer, and what it is about."""
+        people = approvals.approvers(batch).values_list("username", flat=True)
+        return {
+            "approvers": list(people[:MOST_NAMED]),
+            "more_approvers": max(0, people.count() - MOST_NAMED),
+            "may_approve": approvals.may_approve(batch, person(request)),
         }
 
     def _steps(self, request: HttpRequest, batch: CancellationBatch) -> list[str]:
@@ -227,31 +254,12 @@ class BatchAdmin(PreviewPages):
             )
             if batch.state in (BatchState.RUNNING, BatchState.PAUSED):
                 steps.append("stop")
-        again = batch.state == BatchState.FINISHED and user.has_perm("invoices.cancel_invoice")
-        if again and batch.attempts.filter(state__in=batches.RETRYABLE).exists():
+        if approvals.may_recall(batch, user):
+            steps = [*(one for one in steps if one != "stop"), "recall"]
+        over = batch.state in (BatchState.FINISHED, *batches.NEVER_STARTED)
+        if over and user.has_perm("invoices.cancel_invoice") and batches.retryable(batch).exists():
             steps.append("retry")
         return steps
-
-    def _rows_facts(self, request: HttpRequest, batch: CancellationBatch) -> dict[str, Any]:
-        state = request.GET.get("state", "")
-        state = state if state in State.values else ""
-        code = request.GET.get("code")
-        page = request.GET.get("p", "")
-        number = max(1, int(page)) if page.isdecimal() and len(page) < 8 else 1
-        start = (number - 1) * PER_PAGE
-        rows, count = rows_of(batch, state=state, code=code, start=start, length=PER_PAGE)
-        return {
-            "rows": rows,
-            "rows_count": count,
-            "rows_state": state,
-            "rows_code": code,
-            "rows_word": State(state).label if state else "",
-            "rows_first": start + 1,
-            "rows_last": start + len(rows),
-            "previous": number - 1,
-            "next": number + 1 if start + len(rows) < count else 0,
-            "pills": counts_for_bar(counts_of([batch.pk]).get(batch.pk, {})),
-        }
 
 
 def _chosen_options(batch: CancellationBatch) -> list[tuple[str, str, bool]]:

@@ -12,81 +12,60 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from invoices import batches, history, sync, tasks
-from invoices.admin import filters
+from invoices.admin import pills
+from invoices.admin.compare import ComparePage
+from invoices.admin.invoice_list import InvoiceList, selection_in_words
+from invoices.admin.payloads import may_read_payloads
 from invoices.admin.readonly import (
     CappedPaginator,
     ReadOnlyAdmin,
-    RecordList,
     cell,
     person,
     with_facts,
 )
-from invoices.models import CancellationAttempt, Invoice
-from invoices.models.attempt import State
+from invoices.admin.selections import PastedPages
+from invoices.admin.view_pages import ViewPages
+from invoices.hits import Hits
+from invoices.models import Invoice
 from invoices.reviews import may_see_reviews
-from invoices.search import MOST_CHARACTERS, find
+from invoices.search import MOST_CHARACTERS, MOST_WORDS, Found, find
 from providers.models import ProviderAccount
 
 MOST_REFRESHED = 500
-LONG_PAGE = 100
-PILLS: tuple[type[filters.ChoiceFilter], ...] = (
-    filters.AccountFilter,
-    filters.StatusFilter,
-    filters.CurrencyFilter,
-    filters.DueFilter,
-    filters.LastAttemptFilter,
-)
-
-
-class InvoiceList(RecordList):
-    """The list with its length of page and, for the rows on it, their last attempts."""
-
-    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        self.wants_long_page = request.GET.get("rows") == str(LONG_PAGE)
-        super().__init__(request, *args, **kwargs)
-
-    def get_results(self, request: HttpRequest) -> None:
-        """One page of rows; one more query for what was last attempted with them."""
-        if self.wants_long_page:
-            self.list_per_page = LONG_PAGE
-        super().get_results(request)
-        self.result_list = list(self.result_list)
-        last = last_attempts([row.pk for row in self.result_list])
-        for row in self.result_list:
-            row.last_attempt = last.get(row.pk)
-
-    @property
-    def page_lengths(self) -> list[tuple[int, bool, str]]:
-        """(rows, whether chosen, query string)."""
-        return [
-            (50, not self.wants_long_page, self.get_query_string(remove=["rows"])),
-            (LONG_PAGE, self.wants_long_page, self.get_query_string({"rows": LONG_PAGE})),
-        ]
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(ReadOnlyAdmin[Invoice]):
+class InvoiceAdmin(ViewPages, PastedPages, ComparePage, ReadOnlyAdmin[Invoice]):
     """All invoices of all accounts."""
 
     change_list_template = "invoices/invoice_list.html"
     page_template = "invoices/invoice.html"
     list_display = ("name", "account", "customer", "amount", "state", "issued", "due", "attempt")
     list_select_related = ("account",)
-    list_filter = (*PILLS, filters.RowsPerPage, filters.Partly)
+    list_filter = (
+        pills.PastedFilter,
+        *pills.PILLS,
+        pills.SortMenu,
+        pills.RowsPerPage,
+        pills.Partly,
+    )
     filter_parameters = (
         "account",
         "status",
         "currency",
+        "amount_from",
+        "amount_to",
         "due",
         "attempt",
         "rows",
         "partly",
+        "selection",
     )
     ordering = ("-issued_on", "-id")
     sortable_by = ("name", "amount", "issued")
     indexed_columns = ("number", "amount_minor", "issued_on")
     search_fields = ("search_text",)
-    search_help_text = "Number, provider id, customer, e-mail, amount or correlation id"
+    search_help_text = "Number, provider id, customer, e-mail, amount, correlation id or “batch 12”"
     actions = ("cancel_selected", "refresh_selected")
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
@@ -102,17 +81,18 @@ class InvoiceAdmin(ReadOnlyAdmin[Invoice]):
     @admin.display(description="Number", ordering="number")
     def name(self, invoice: Invoice) -> SafeString:
         """Its number, or the provider's id for want of one."""
-        return cell("name", name=str(invoice))
+        return cell("invoice", hits=_hits(invoice))
 
     @admin.display(description="Customer")
     def customer(self, invoice: Invoice) -> SafeString:
-        """Who is to pay."""
-        return cell("customer", invoice=invoice)
+        """Who is to pay, by name or else by e-mail."""
+        shown = invoice.customer_name or invoice.customer_email
+        return cell("customer", name=shown, pieces=_hits(invoice).customer)
 
     @admin.display(description="Amount", ordering="amount_minor")
     def amount(self, invoice: Invoice) -> SafeString:
         """Right-aligned by the style sheet."""
-        return cell("amount", invoice=invoice)
+        return cell("amount", invoice=invoice, is_hit=_hits(invoice).amount)
 
     @admin.display(description="Status")
     def state(self, invoice: Invoice) -> SafeString:
@@ -159,12 +139,22 @@ class InvoiceAdmin(ReadOnlyAdmin[Invoice]):
 
     def _notes(self, request: HttpRequest, shown: ChangeList) -> dict[str, Any]:
         paginator = cast("CappedPaginator[Invoice]", shown.paginator)
+        found: Found | None = getattr(request, "found", None)
         return {
             "title": "Invoices",
-            "found": getattr(request, "found", None),
+            **self.view_facts(request),
+            "found": found,
+            "pasted": next(
+                (one for one in shown.filter_specs if isinstance(one, pills.PastedFilter)), None
+            ),
+            "amounts": next(
+                one for one in shown.filter_specs if isinstance(one, pills.AmountFilter)
+            ),
             "capped": paginator.is_capped,
+            "cut_url": shown.get_query_string({"q": found.cut}) if found else "",
             "partly_url": shown.get_query_string({"q": shown.query, "partly": shown.query}),
             "most_characters": MOST_CHARACTERS,
+            "most_words": MOST_WORDS,
         }
 
     # --- Actions ------------------------------------------------------------------------------
@@ -175,7 +165,7 @@ class InvoiceAdmin(ReadOnlyAdmin[Invoice]):
     ) -> HttpResponse | None:
         """Freeze the selection and show what would happen; nothing is sent yet."""
         try:
-            batch = batches.freeze(person(request), queryset, self._in_words(request))
+            batch = batches.freeze(person(request), queryset, selection_in_words(request, self))
         except batches.BatchRefused as refused:
             self.message_user(request, str(refused), messages.ERROR)
             return None
@@ -212,41 +202,25 @@ class InvoiceAdmin(ReadOnlyAdmin[Invoice]):
             text = f"{words} being read from the provider; nothing is changed there."
             self.message_user(request, text, messages.INFO)
 
-    def _in_words(self, request: HttpRequest) -> str:
-        """How the invoices were chosen, for the record."""
-        if request.POST.get("select_across") not in ("1", "on"):
-            ticked = len(set(request.POST.getlist(ACTION_CHECKBOX_NAME)))
-            return "1 ticked invoice" if ticked == 1 else f"{ticked:,} ticked invoices"
-        conditions = [f"matching “{query}”"] if (query := request.GET.get("q", "").strip()) else []
-        for pill in PILLS:
-            chosen = pill(request, dict(request.GET.lists()), Invoice, self)
-            if chosen.in_words:
-                conditions.append(f"{chosen.title} {chosen.in_words}")
-        return "All invoices" + (f": {', '.join(conditions)}" if conditions else "")
-
     # --- One invoice --------------------------------------------------------------------------
 
     def page_facts(self, request: HttpRequest, row: Invoice) -> dict[str, Any]:
         """The facts, the sentence and the timeline."""
         page = request.GET.get("p", "")
         number = int(page) if page.isdecimal() and len(page) < 6 else 1
+        may_see_looks = person(request).has_perm("invoices.view_historyevent")
         return {
             "told": history.told(row),
             "timeline": history.timeline(row, max(1, number)),
-            "may_open_payloads": person(request).has_perms(
-                ("invoices.view_payload", "invoices.view_providerrequest")
-            ),
+            "may_open_payloads": may_read_payloads(request),
+            "looks": history.looks(row) if may_see_looks else [],
             "may_review": may_see_reviews(person(request)),
             "may_open_account": person(request).has_perm("providers.view_provideraccount"),
         }
 
 
-def last_attempts(invoice_ids: list[int]) -> dict[int, CancellationAttempt]:
-    """The last attempt of each of these invoices that got further than a preview."""
-    made = CancellationAttempt.objects.filter(invoice__in=invoice_ids).exclude(
-        state__in=(State.DRAFT, State.INELIGIBLE)
-    )
-    return {one.invoice_id: one for one in made.order_by("invoice", "pk")}
+def _hits(invoice: Invoice) -> Hits:
+    return cast("Hits", invoice.hits)  # type: ignore[attr-defined]
 
 
 def _well_formed(posted: QueryDict) -> QueryDict:

@@ -74,11 +74,18 @@ class PreviewPages(ReadOnlyAdmin[CancellationBatch]):
             return self._refused(request, batch, str(refused))
         if not was_draft:
             return self._already(request, started)
-        for account_id in started.attempts.order_by().values_list("account", flat=True).distinct():
-            tasks.wake(account_id)
-        text = f"{started} has started. This page follows it; you may also leave."
+        if started.state == BatchState.AWAITING_APPROVAL:
+            text = f"{started} waits for another person’s approval. Nothing has been sent."
+        else:
+            self.wake(started)
+            text = f"{started} has started. This page follows it; you may also leave."
         self.message_user(request, text, messages.SUCCESS)
         return self._see_other(self.url("change", started.pk))
+
+    def wake(self, batch: CancellationBatch) -> None:
+        """Ask workers to look at the batch's accounts."""
+        for account_id in batch.attempts.order_by().values_list("account", flat=True).distinct():
+            tasks.wake(account_id)
 
     def _refused(self, request: HttpRequest, batch: CancellationBatch, why: str) -> HttpResponse:
         batch.refresh_from_db()
@@ -89,7 +96,9 @@ class PreviewPages(ReadOnlyAdmin[CancellationBatch]):
 
     def _already(self, request: HttpRequest, batch: CancellationBatch) -> HttpResponse:
         batch.refresh_from_db()
-        if batch.confirmed_at is not None:
+        if batch.state == BatchState.AWAITING_APPROVAL:
+            text = f"Approval for {str(batch).lower()} was already asked for. Nothing was sent."
+        elif batch.state in batches.CONFIRMED:
             text = f"{batch} was already started. Nothing was started a second time."
         else:
             state = batch.get_state_display().lower()
@@ -104,12 +113,14 @@ class PreviewPages(ReadOnlyAdmin[CancellationBatch]):
         typed: QueryDict,
         problem: str = "",
     ) -> HttpResponse:
+        # What was typed for an earlier preview of the same selection is kept with the draft.
+        options = _options(typed) if typed or not batch.options else batch.options
         facts: dict[str, Any] = {
             "title": "Cancel invoices?",
-            "preview": preview(batch, _options(typed)),
+            "preview": preview(batch, options),
             "reasons": CancellationBatch.Reason.choices,
-            "typed_reason": typed.get("reason", ""),
-            "typed_note": typed.get("note", ""),
+            "typed_reason": typed.get("reason", batch.reason),
+            "typed_note": typed.get("note", batch.note),
             "problem": problem,
             "invoices_url": self._invoices_url(),
         }
@@ -137,6 +148,7 @@ def _confirmation(posted: QueryDict) -> batches.Confirmation:
         reason=posted.get("reason", ""),
         note=posted.get("note", ""),
         options=_options(posted),
+        asks="asks" in posted,
     )
 
 

@@ -5,6 +5,7 @@
 {{ attempt.state|why:attempt.code }}
 {{ account|rest_reason }}      "the provider asked for fewer calls"
 {{ moment|clock }}                "14:02:11 UTC", with its day unless that is today
+{{ moment|countdown }}            how long until then: "9 min 30 s", "23 h 59 min"
 """
 
 from datetime import datetime
@@ -53,3 +54,14 @@ def clock(moment: datetime | None) -> SafeString | str:
     today = local.date() == timezone.localdate()
     text = date_format(local, "H:i:s T" if today else "j M Y H:i:s T")
     return format_html('<time datetime="{}">{}</time>', local.isoformat(), text)
+
+
+@register.filter
+def countdown(moment: datetime | None) -> str:
+    """How long it is until a moment, in two units; "" for none and "no time" when it is past."""
+    if moment is None:
+        return ""
+    seconds = max(0, round((moment - timezone.now()).total_seconds()))
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    parts = [(hours, "h"), (minutes, "min")] if hours else [(minutes, "min"), (seconds % 60, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "no time"

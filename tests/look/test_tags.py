@@ -11,7 +11,8 @@ from django.template import Context, Template
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backoffice.templatetags.annul import BAR_UNITS, SHOWN_BYTES, bar, json_html, outcomes
+from backoffice.templatetags.annul import BAR_UNITS, bar, json_html, outcomes
+from invoices.payloads import SHOWN_BYTES
 
 XSS = """"><script>alert(1)</script><img src=x onerror=alert(1)>' onload='x"""
 COUNTS = [("cancelled", 7), ("refused", 2), ("queued", 0), ("needs_review", 1)]
@@ -45,6 +46,8 @@ def test_a_badge_makes_its_word_from_the_state() -> None:
         "{% outcomes c %}",
         "{{ x|json_html }}",
         "{{ j|json_html }}",
+        "{{ x|raw_html }}",
+        "{{ x|masks_marked }}",
     ],
 )
 def test_no_tag_lets_markup_through(source: str) -> None:
@@ -139,10 +142,10 @@ def test_nothing_is_called_empty(body: bytes | None) -> None:
     "body", [b"[" * SHOWN_BYTES, b'{"a":' * 20000, b'"\\' * 40000, b"{,}" * 30000, b"-" * 90000]
 )
 def test_hostile_payloads_stay_small_and_quick(body: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     shown = json_html(body)
     assert len(shown) < 6_000_000
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @given(st.binary(max_size=400))

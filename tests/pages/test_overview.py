@@ -65,7 +65,12 @@ def test_running_batches_are_shown_and_polled(client: Client) -> None:
     page = text(client, "/admin/")
     assert f'data-poll="{BATCHES}running/"' in page
     fragment = text(client, f"{BATCHES}running/")
-    assert "1 of 2" in fragment
+    equation = "3 selected = 2 to cancel + 1 not eligible"
+    assert "1 of 2 done" in fragment
+    assert equation in fragment
+    of_batch = text(client, f"{BATCHES}{batch.pk}/progress/")
+    assert equation in of_batch
+    assert "1 of 2 done" in of_batch
     assert "<html" not in fragment
 
 

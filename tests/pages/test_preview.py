@@ -103,9 +103,19 @@ def test_nothing_eligible_offers_no_button(client: Client) -> None:
 
 def test_consequences_and_options_are_those_of_the_chosen_providers(client: Client) -> None:
     page = text(client, url(prepared(client)))
-    assert "PayPal is told not to mail the customer" in page
+    assert "The customer can no longer pay the invoice." in page
     assert 'name="option-paypal-notify_payer" aria-describedby' in page
     assert "Kantata" not in page
+
+
+def test_what_an_option_means_is_said_beside_it_either_way(client: Client) -> None:
+    batch = prepared(client)
+    (effect,) = preview(batch, {}).effects
+    assert not [one for one in effect.always if "mail" in one]
+    page = text(client, url(batch))
+    assert page.count("PayPal mails the customer") == 1
+    assert "<b>Ticked:</b> PayPal mails the customer" in page
+    assert "<b>Not ticked:</b> PayPal is told not to mail the customer" in page
 
 
 def test_accounts_for_which_it_means_something_else_are_told_apart(client: Client) -> None:
@@ -236,16 +246,20 @@ def test_what_was_typed_is_kept_when_something_is_missing(
     assert answer.status_code == 409
     assert said in page
     assert typed["note"][:50] in page
-    assert "PayPal mails the customer" in page
+    assert 'aria-describedby="option-paypal-notify_payer-help" checked' in page
 
 
 def test_a_selection_that_changed_is_shown_anew_before_anything_runs(client: Client) -> None:
     batch = prepared(client)
     first = batch.attempts.order_by("pk")[0].invoice
     Invoice.objects.filter(pk=first.pk).update(status="paid")
-    answer = client.post(url(batch), form_of(batch), follow=True)
+    typed = {"note": "my words", "option-paypal-notify_payer": "on"}
+    answer = client.post(url(batch), form_of(batch, **typed), follow=True)
     page = answer.content.decode()
     assert "1 of the selected invoices changed since this preview was made." in page
+    assert "my words" in page
+    assert '<option value="duplicate" selected>' in page
+    assert 'aria-describedby="option-paypal-notify_payer-help" checked' in page
     assert "Cancel 1 invoice?" in page
     fresh = CancellationBatch.objects.get(state="draft")
     assert answer.redirect_chain[-1][0] == url(fresh)

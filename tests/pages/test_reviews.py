@@ -160,7 +160,7 @@ def test_an_auditor_sees_the_evidence_and_no_buttons(client: Client) -> None:
     login(client, "auditor")
     page = text(client, page_of(made))
     assert SAID in page
-    assert "Raw request and answer" in page
+    assert "<summary>Answer</summary>" in page
     assert 'name="do"' not in page
 
 

@@ -9,8 +9,8 @@ from hypothesis.extra.django import TestCase
 from invoices import search
 from invoices.models import Invoice
 from invoices.search import find, searchable
-from tests.factories import AccountFactory, InvoiceFactory
-from tests.pages.scenes import call
+from tests.factories import AccountFactory, InvoiceFactory, UserFactory
+from tests.pages.scenes import attempt, call, running
 
 pytestmark = pytest.mark.django_db
 
@@ -84,6 +84,37 @@ def test_a_whole_provider_id_is_found() -> None:
     invoice("A1")
     invoice("A11")
     assert numbers("ID-A1") == ["A1"]
+
+
+def test_a_whole_number_is_found_in_capitals_or_not() -> None:
+    invoice("Re-ä1")
+    invoice("Re-ä12")
+    for typed in ("re-ä1", "RE-ä1", "Re-ä1", "id-re-ä1"):
+        found = find(Invoice.objects.all(), typed)
+        assert (found.whole, found.invoices.count()) == ("named", 1), typed
+
+
+def test_a_batch_is_found_alone_or_among_words() -> None:
+    user = UserFactory.create(role="operator")
+    batch, other = running(user), running(user)
+    attempt(batch, invoice("A1", "Birch"), "refused", code="paid")
+    attempt(batch, invoice("B1", "Corvid"), "refused", code="paid")
+    attempt(other, invoice("C1", "Birch"), "refused", code="paid")
+    for typed in (f"batch {batch.pk}", f"BATCH #{batch.pk}", f"#{batch.pk}"):
+        assert numbers(typed) == ["A1", "B1"], typed
+        assert find(Invoice.objects.all(), typed).whole == "batch"
+    assert numbers(f"birch #{batch.pk}") == ["A1"]
+    assert numbers(f"#{batch.pk} #{other.pk}") == []
+    assert numbers("#999999") == []
+
+
+def test_what_is_called_like_a_batch_is_found_first() -> None:
+    user = UserFactory.create(role="operator")
+    batch = running(user)
+    attempt(batch, invoice("A1"), "refused", code="paid")
+    invoice(f"Batch {batch.pk}")
+    assert numbers(f"batch {batch.pk}") == [f"Batch {batch.pk}"]
+    assert numbers(f"batch {batch.pk}", partly=True) == [f"Batch {batch.pk}"]
 
 
 def test_a_correlation_id_finds_the_invoices_of_that_call() -> None:

@@ -15,7 +15,14 @@ from invoices.models import CancellationBatch
 from invoices.models.attempt import State
 from invoices.naming import Named, resolve
 from invoices.preview import Choices, Preview, preview
-from invoices.progress import Progress, progress, troubles, worker_is_alive
+from invoices.progress import (
+    NOT_OVER,
+    Progress,
+    progress,
+    standing,
+    troubles,
+    worker_is_alive,
+)
 from invoices.terminal import ProgressLine, bar
 from providers.models import ProviderAccount
 from providers.money import format_minor
@@ -82,9 +89,20 @@ class Command(BaseCommand):
                 self.stdout.write("This was a dry run. Nothing was sent.")
                 return
             raise CommandError("None of these invoices can be cancelled. Nothing was sent.")
-        batch = self._start(batch, user, options["reason"], options["note"], chosen)
-        tasks.wake(account.pk)
-        self.stdout.write(f"{batch} started: {facts.eligible:,} invoices.")
+        given = batches.Confirmation(
+            batch.confirm_key,
+            batch.digest,
+            options["reason"],
+            options["note"],
+            chosen,
+            asks=bool(facts.need),
+        )
+        batch = self._start(batch, user, given)
+        if batch.state == batch.State.AWAITING_APPROVAL:
+            self.stdout.write(f"{batch} waits for another person's approval. Nothing was sent.")
+        else:
+            tasks.wake(account.pk)
+            self.stdout.write(f"{batch} started: {facts.eligible:,} invoices.")
         if options["wait"]:
             self._follow(batch)
 
@@ -128,13 +146,14 @@ class Command(BaseCommand):
                 self.stdout.write(f"  {effect.provider}: {sentence}")
         for account in facts.paused:
             self.stdout.write(f"  {account} is paused: nothing is sent until it is resumed.")
+        for sentence in facts.need.reasons:
+            self.stdout.write(f"  Another person has to approve it: {sentence}")
 
     def _start(
-        self, batch: CancellationBatch, user: User, reason: str, note: str, chosen: Choices
+        self, batch: CancellationBatch, user: User, given: batches.Confirmation
     ) -> CancellationBatch:
-        confirmation = batches.Confirmation(batch.confirm_key, batch.digest, reason, note, chosen)
         try:
-            return batches.confirm(batch, user, confirmation)
+            return batches.confirm(batch, user, given)
         except batches.SelectionChanged as change:
             batches.discard(change.fresh, user)
             raise CommandError(f"{change} Run the command again.") from None
@@ -144,12 +163,14 @@ class Command(BaseCommand):
 
     def _follow(self, batch: CancellationBatch) -> None:
         line = ProgressLine(self.stdout)
-        if not worker_is_alive():
+        waits = batch.state == batch.State.AWAITING_APPROVAL
+        if not waits and not worker_is_alive():
             self.stdout.write("No worker seems to run. Nothing is sent until one does.")
         try:
-            while batch.state in (batch.State.RUNNING, batch.State.PAUSED, batch.State.STOPPING):
+            while batch.state in NOT_OVER:
                 seen = progress(batch)
-                word = "" if batch.state == batch.State.RUNNING else f", {batch.state}"
+                state, word = standing(batch)
+                word = "" if state == batch.State.RUNNING else f", {word.lower()}"
                 line.show(f"{bar(seen.done, seen.total)}{word}")
                 sleep(LOOK_SECONDS)
                 batch.refresh_from_db()

@@ -1,0 +1,1 @@
+"""The site in Debian's Chromium, driven by playwright. Skipped where there is none."""

@@ -1,0 +1,71 @@
+"""A Chromium for the run, a site for each test, and people who come to it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from pytest_django.live_server_helper import LiveServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+HERE = Path(__file__).parent
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+SWITCHES = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a browser nothing in this folder can run; and once is enough."""
+    reason = _what_is_missing()
+    for item in items:
+        if reason and HERE in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _what_is_missing() -> str:
+    if connection.vendor != "sqlite":
+        return "pages look the same on either database: browsers come on SQLite"
+    if executable() is None:
+        return "no Chromium on this machine"
+    return "" if find_spec("playwright") else "playwright is not installed"
+
+
+def executable() -> str | None:
+    """The browser that is installed on this machine."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator["Browser"]:
+    """One process for all tests."""
+    # Only where it is going to be used: it need not be installed.
+    sync_api = pytest.importorskip("playwright.sync_api")
+    # Playwright keeps a loop in this thread, which Django takes for a view that must not block.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable(), args=list(SWITCHES))
+        yield browser
+        browser.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def site(live_server: LiveServer) -> str:
+    """Where the site is."""
+    return str(live_server.url)
+
+
+def cookie_of(user: User, site: str) -> dict[str, str]:
+    """What makes a browser that person's."""
+    client = Client()
+    client.force_login(user)
+    name = settings.SESSION_COOKIE_NAME
+    return {"name": name, "value": client.cookies[name].value, "url": site}

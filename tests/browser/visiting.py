@@ -1,0 +1,61 @@
+"""A person at a browser, who hears everything that its console says."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.contrib.auth.models import User
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from tests.browser.conftest import cookie_of
+
+WIDE = {"width": 1280, "height": 900}
+NARROW = {"width": 390, "height": 844}
+
+
+class Visit:
+    """One tab. `said` holds each message of the console and each request that failed."""
+
+    def __init__(self, page: Page, site: str) -> None:
+        self.page = page
+        self.site = site
+        self.said: list[str] = []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("requestfailed", lambda request: self.said.append(f"failed: {request.url}"))
+
+    def open(self, path: str) -> int:
+        """Go to an address; its status."""
+        answer = self.page.goto(self.site + path)
+        assert answer is not None
+        return answer.status
+
+    def text(self) -> str:
+        """What can be read of the page's own part."""
+        return self.page.inner_text("#content")
+
+    def overflows(self) -> bool:
+        """Whether the page as a whole has to be moved sideways."""
+        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        return bool(self.page.evaluate(wide))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        # Chromium itself remarks on the status of a page that was refused, and gives hints on
+        # password managers that only who asks for them sees.
+        if not message.text.startswith(("Failed to load resource", "[DOM]")):
+            self.said.append(message.text)
+
+
+@contextmanager
+def visiting(
+    chromium: Browser, site: str, user: User | None = None, **options: Any
+) -> Iterator[Visit]:
+    """A new browser in which this person is signed in; `options` are playwright's."""
+    context = chromium.new_context(**{"viewport": WIDE, "service_workers": "block", **options})
+    context.set_default_timeout(30_000)
+    if user is not None:
+        context.add_cookies([cookie_of(user, site)])  # type: ignore[list-item]
+    try:
+        yield Visit(context.new_page(), site)
+    finally:
+        context.close()

@@ -38,14 +38,14 @@ lint: .venv/.test ## Style, types, direction of imports, missing migrations
 	@$(MANAGE) makemigrations --check --dry-run
 	@$(MANAGE) check --fail-level WARNING
 
-faults: .venv/.test ## Every fault in every combination, in minutes (CASE=..., PROVIDER=..., FAULT=... for some)
-	@$(BIN)/python -m tests.faults $(if $(CASE),--case $(CASE)) $(if $(PROVIDER),--provider $(PROVIDER)) $(if $(FAULT),--fault $(FAULT))
+faults: .venv/.test ## Every fault in every combination, in minutes (CASE=..., PROVIDER=..., FAULT=... for some; DATABASE=postgresql; PATIENCE=3)
+	@$(BIN)/python -m tests.faults $(if $(CASE),--case $(CASE)) $(if $(PROVIDER),--provider $(PROVIDER)) $(if $(FAULT),--fault $(FAULT)) $(if $(DATABASE),--database $(DATABASE)) $(if $(PATIENCE),--patience $(PATIENCE))
 
 crash: .venv/.test ## Kill, freeze and crash real processes at random for minutes (N=200, SEED=1, MINUTES=20)
 	@$(BIN)/python -m tests.crash $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
-simulate: .venv/.test ## Scenarios of the engine with a made-up provider and clock (N=1000, SEED=1; ONLY=... tells one)
-	@$(BIN)/python -m tests.simulator $(if $(N),--scenarios $(N)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+simulate: .venv/.test ## Scenarios of the engine with a made-up provider and clock (N=1000, SEED=1, JOBS=2; ONLY=... tells one)
+	@$(BIN)/python -m tests.simulator $(if $(N),--scenarios $(N)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only $(ONLY))
 
 bench: .venv/.test ## Measure throughput against a baseline that runs beside it
 	@$(BIN)/python -m tests.bench

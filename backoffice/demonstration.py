@@ -72,6 +72,9 @@ class Place:
             "PROVIDER_EXTRA_ORIGINS": self.sandbox,
             **dict.fromkeys(("SECRET_KEY", "CREDENTIAL_KEYS", "ALLOWED_HOSTS"), ""),
             **dict.fromkeys(("CSRF_TRUSTED_ORIGINS", "REDIS_URL"), ""),
+            **dict.fromkeys(("AUDIT_SEAL_KEY", "AUDIT_SIGNING_KEY", "AUDIT_MAIL"), ""),
+            # With the database, so that they are forgotten together.
+            "AUDIT_CHECKPOINTS": str(self.folder / "demo-checkpoints.jsonl"),
             "SECURE_SSL": "False",
             "SESSION_IDLE_MINUTES": "240",
             # Static files are served from where they lie; nothing was collected.

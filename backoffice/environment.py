@@ -3,9 +3,12 @@
 Every refusal is one sentence that names the variable and says how to make a value.
 """
 
+import base64
 import os
 import re
 import secrets
+from collections.abc import Collection
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,11 +22,17 @@ MAKE_SIGNING_KEY = "python -c 'import secrets; print(secrets.token_urlsafe(64))'
 MAKE_FERNET_KEY = (
     "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 )
+MAKE_AUDIT_KEY = (
+    "python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
+)
 
 # Django's own deploy check calls a shorter key weak.
 SHORTEST_SECRET_KEY = 50
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+MAIL_URL = re.compile(r"smtp(\+tls|\+ssl)?://")
+MAIL_SECONDS = 10
 
 DATABASE_URL = re.compile(r"(sqlite|postgres|postgresql)://")
 SQLITE = "django.db.backends.sqlite3"
@@ -74,6 +83,55 @@ def credential_keys(given: list[str], kept_in: Path | None) -> list[str]:
     return keys
 
 
+def audit_key(given: str, variable: str, kept_in: Path | None) -> str:
+    """A secret of the audit: 32 bytes in URL-safe base64.
+
+    `kept_in` names the file in which a missing key is made once and kept; None refuses.
+    """
+    key = given.strip()
+    if not key and kept_in is not None:
+        return _made_once(kept_in, base64.urlsafe_b64encode(os.urandom(32)).decode())
+    if not key:
+        raise ImproperlyConfigured(f"{variable} is not set; make a key with: {MAKE_AUDIT_KEY}")
+    try:
+        size = len(base64.b64decode(key, altchars=b"-_", validate=True))
+    except ValueError:
+        size = 0
+    if size != 32:
+        raise ImproperlyConfigured(
+            f"{variable} is not a key of 32 bytes; make one with: {MAKE_AUDIT_KEY}"
+        )
+    return key
+
+
+def public_keys(given: list[str], variable: str) -> list[str]:
+    """Public keys of earlier signing keys, each of 64 hexadecimal digits."""
+    for key in given:
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", key):
+            raise ImproperlyConfigured(
+                f"{variable} holds {key!r}; write each public key as 64 hexadecimal digits,"
+                " as manage.py verify_audit shows it"
+            )
+    return given
+
+
+def mail(url: str, needed_for: list[str]) -> dict[str, Any]:
+    """Django's EMAIL settings for `url`; none for an empty one, which is refused if mail is wanted.
+
+    The URL stays out of the refusal: it may hold a password.
+    """
+    if not url and not needed_for:
+        return {}
+    if MAIL_URL.match(url):
+        config: dict[str, Any] = environ.Env.email_url_config(url)
+        if config["EMAIL_HOST"]:
+            return config | {"EMAIL_TIMEOUT": MAIL_SECONDS}
+    raise ImproperlyConfigured(
+        "EMAIL_URL is not set or not a mail server; write smtp+tls://user:password@host:587,"
+        " smtp+ssl://user:password@host:465 or smtp://host:25"
+    )
+
+
 def allowed_hosts(given: list[str], local: bool) -> list[str]:
     """The host names under which this site may be asked for; loopback only by default."""
     if given:
@@ -104,6 +162,17 @@ def origins(given: list[str], variable: str) -> list[str]:
                 f"{variable} holds {origin!r}; leave out everything from '?' or '#' on"
             )
     return [origin.rstrip("/") for origin in given]
+
+
+def networks(given: list[str], variable: str) -> list[IPv4Network | IPv6Network]:
+    """Addresses (`10.0.0.7`) and networks (`10.0.0.0/8`)."""
+    try:
+        return [ip_network(one.strip()) for one in given if one.strip()]
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{variable} is {','.join(given)!r}; write addresses or networks such as 10.0.0.7 or"
+            " 10.0.0.0/8, separated by commas"
+        ) from None
 
 
 def readable_file(given: str, variable: str) -> str:
@@ -147,6 +216,14 @@ def whole_number(given: str, default: int, least: int, variable: str) -> int:
             f"{variable} is {given!r}; it must be a whole number, {least} or more"
         )
     return value
+
+
+def choice(given: str, choices: Collection[str], variable: str) -> str:
+    """One of these words."""
+    word = given.strip().lower()
+    if word not in choices:
+        raise ImproperlyConfigured(f"{variable} is {given!r}; choose one of {', '.join(choices)}")
+    return word
 
 
 def pace(given: str, local: bool) -> float:

@@ -5,6 +5,7 @@ to start while something that production needs is missing.
 """
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "django_q",
     "providers",
     "invoices",
@@ -72,13 +77,18 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "backoffice.middleware.RefuseNul",
+    "backoffice.middleware.FromWhere",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "backoffice.sessions.EndSession",
+    "backoffice.sessions.AskForCode",
     "backoffice.middleware.RenewSession",
     "django.contrib.messages.middleware.MessageMiddleware",
+    # Innermost: it puts the page of a locked name in place of the log-in form's.
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "backoffice.urls"
@@ -154,9 +164,39 @@ PROVIDER_CA_BUNDLE = environment.readable_file(
     env.str("PROVIDER_CA_BUNDLE", default=""), "PROVIDER_CA_BUNDLE"
 )
 
+# --- Proof for auditors -----------------------------------------------------------------------
+
+AUDIT_SEAL_KEY: str = environment.audit_key(
+    env.str("AUDIT_SEAL_KEY", default=""),
+    "AUDIT_SEAL_KEY",
+    VAR_DIR / "audit_seal_key" if LOCAL else None,
+)
+AUDIT_SIGNING_KEY: str = environment.audit_key(
+    env.str("AUDIT_SIGNING_KEY", default=""),
+    "AUDIT_SIGNING_KEY",
+    VAR_DIR / "audit_signing_key" if LOCAL else None,
+)
+AUDIT_FORMER_PUBLIC_KEYS: list[str] = environment.public_keys(
+    env.list("AUDIT_FORMER_PUBLIC_KEYS", default=[]), "AUDIT_FORMER_PUBLIC_KEYS"
+)
+AUDIT_CHECKPOINTS: str = str(
+    BASE_DIR / (env.str("AUDIT_CHECKPOINTS", default="") or VAR_DIR / "checkpoints.jsonl")
+)
+AUDIT_MAIL: list[str] = env.list("AUDIT_MAIL", default=[])
+
+# --- Mail -------------------------------------------------------------------------------------
+
+globals().update(environment.mail(env.str("EMAIL_URL", default=""), AUDIT_MAIL))
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="") or "annul@localhost"
+
 # --- Who is here ------------------------------------------------------------------------------
 
 LOGIN_URL = "admin:login"
+AUTHENTICATION_BACKENDS = [
+    # First: it turns away whoever is locked, before any password is looked at.
+    "axes.backends.AxesStandaloneBackend",
+    "backoffice.sessions.Backend",
+]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -171,7 +211,31 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=30)
+# Trying on while locked does not prolong it, and is not written down.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "backoffice.lockout.address"
+AXES_USERNAME_CALLABLE = "backoffice.lockout.name_of"
+AXES_LOCKOUT_CALLABLE = "backoffice.lockout.locked_page"
+# Who logged in stands in our own record.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+
+SECOND_FACTOR = environment.choice(
+    env.str("SECOND_FACTOR", default="") or ("off" if LOCAL else "optional"),
+    ("off", "optional", "required"),
+    "SECOND_FACTOR",
+)
+OTP_TOTP_ISSUER = "Annul"
+
 # --- Between browser and site -----------------------------------------------------------------
+
+# Whose word to take on who the visitor is.
+TRUSTED_PROXIES = environment.networks(env.list("TRUSTED_PROXIES", default=[]), "TRUSTED_PROXIES")
 
 SECURE_SSL = env.bool("SECURE_SSL", default=not LOCAL)
 SECURE_SSL_REDIRECT = SECURE_SSL
@@ -192,6 +256,7 @@ SESSION_COOKIE_SECURE = SECURE_SSL
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 60 * whole_number("SESSION_IDLE_MINUTES", 15, least=1)
+SESSION_HOURS = whole_number("SESSION_HOURS", 8, least=1)
 CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}annul_csrf"
 CSRF_COOKIE_SECURE = SECURE_SSL
 CSRF_COOKIE_HTTPONLY = True
@@ -227,6 +292,9 @@ TIME_ZONE = environment.time_zone(env.str("TIME_ZONE", default="UTC"))
 
 # --- Log --------------------------------------------------------------------------------------
 
+DEFAULT_EXCEPTION_REPORTER = "backoffice.error_reports.CleansingReporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "backoffice.error_reports.CleansingFilter"
+
 LOG_LEVEL = environment.log_level(env.str("LOG_LEVEL", default="INFO"))
 LOGGING = {
     "version": 1,
@@ -238,6 +306,8 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        # Its DEBUG has every statement with its values: session keys, password hashes.
+        "django.db.backends": {"handlers": [], "level": "INFO", "propagate": True},
         # It reports every wake-up and heartbeat, twice.
         "django-q": {
             "handlers": [],

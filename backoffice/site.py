@@ -3,19 +3,31 @@
 import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.apps import apps
 from django.conf import settings
 from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, reverse
+from django.utils.decorators import method_decorator
 from django.utils.module_loading import import_string
+from django.views.decorators.cache import never_cache
 
-HIDDEN_APPS = frozenset({"django_q"})
-"""Whoever may edit a queue's rows may run code: they hold pickles and names of functions."""
+from backoffice import people
+from backoffice.lockout import was_turned_away
+from backoffice.second_factor_pages import SecondFactorPages
+from backoffice.sessions import owed, restamp
+from invoices import stepping_up
+
+HIDDEN_APPS = frozenset({"axes", "django_q", "otp_static", "otp_totp"})
+"""Whoever may edit a queue's rows may run code: they hold pickles and names of functions. Whoever
+may edit devices and counts of failed attempts may come in as somebody else."""
 
 OVERVIEW = "invoices.overview.overview"
 """Callable: user -> the facts that templates/admin/index.html lists in its first lines."""
@@ -56,6 +68,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Overview", "overview"),
             Entry("Invoices", "invoices", "invoices.Invoice"),
             Entry("Cancellation batches", "batches", "invoices.CancellationBatch"),
+            Entry("Waiting for approval", "approval", "invoices.AwaitingBatch"),
             Entry("Needs review", "review", "invoices.CancellationAttempt"),
         ),
     ),
@@ -64,12 +77,14 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry("Provider calls", "calls", "invoices.ProviderRequest"),
             Entry("History", "history", "invoices.HistoryEvent"),
+            Entry("Evidence", "evidence", "invoices.EvidenceExport"),
         ),
     ),
     (
         "Set-up",
         (
             Entry("Provider accounts", "accounts", "providers.ProviderAccount"),
+            Entry("Approval rules", "rules", "invoices.ApprovalRule"),
             Entry("Imports", "imports", "invoices.SyncRun"),
             Entry("Users", "users", "auth.User"),
         ),
@@ -111,7 +126,12 @@ class BackofficeSite(AdminSite):
             **super().each_context(request),
             "navigation": self.navigation(request),
             "environment": "Demo" if getattr(settings, "DEMO", False) else "",
+            "has_second_factors": stepping_up.is_on(),
         }
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
+        """Django's, and the pages of the second factor."""
+        return [*SecondFactorPages(self).urls, *super().get_urls()]
 
     def navigation(self, request: HttpRequest) -> list[Section]:
         """The pages that this visitor may open, section by section."""
@@ -130,6 +150,47 @@ class BackofficeSite(AdminSite):
         overview = _overview()
         facts = overview(request.user) if overview else None
         return super().index(request, {"overview": facts, **(extra_context or {})})
+
+    @method_decorator(never_cache)
+    @login_not_required
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """As in Django; each try is put on record, success only when no code is owed."""
+        key = request.session.session_key
+        response = super().login(request, extra_context)
+        came_in = request.method == "POST" and response.status_code == 302
+        if came_in and request.session.session_key == key:
+            # Django keeps the key of somebody who was logged in already.
+            request.session.cycle_key()
+        if came_in:
+            restamp(request)
+        half_way = (came_in and owed(request)) or was_turned_away(request)
+        if request.method == "POST" and not half_way:
+            people.tried_to_sign_in(request, response)
+        return response
+
+    def logout(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """As in Django, and put on record."""
+        person = request.user if request.user.is_authenticated else None
+        response = super().logout(request, extra_context)
+        if person is not None and not request.user.is_authenticated:
+            people.signed_out(person)
+        return response
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """As in Django, and put on record in the same transaction."""
+        if request.method != "POST":
+            return super().password_change(request, extra_context)
+        with transaction.atomic():
+            response = super().password_change(request, extra_context)
+            if response.status_code == 302:
+                people.own_password_changed(cast(User, request.user))
+        return response
 
     def _link(self, entry: Entry, request: HttpRequest) -> Link | None:
         if entry.model is None:

@@ -11,17 +11,18 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from invoices import reviews
-from invoices.models import CancellationAttempt, CancellationBatch, Invoice
+from invoices import approvals, reviews
+from invoices.models import CancellationAttempt, CancellationBatch, Invoice, SealerNote
 from invoices.models.attempt import WORKING, State
 from invoices.progress import (
     RUNNING,
     counts_for_bar,
     counts_of,
+    standing,
     worker_is_alive,
     worker_seen_at,
 )
-from invoices.templatetags.told import duration
+from invoices.templatetags.told import countdown, duration
 from providers.adapters import ADAPTERS
 from providers.models import ProviderAccount
 
@@ -55,9 +56,7 @@ def overview(user: User) -> dict[str, Any]:
     if not user.has_perm("invoices.view_invoice"):
         return {}
     return {
-        "tiles": [
-            asdict(tile) for tile in (_open(), _due(), _cancelled_today(), _needs_review(user))
-        ],
+        "tiles": [asdict(tile) for tile in _tiles(user)],
         "approvals": _approvals(user),
         "batches": running_batches(),
         "poll_url": reverse("admin:invoices_cancellationbatch_running"),
@@ -66,7 +65,13 @@ def overview(user: User) -> dict[str, Any]:
             _health(user, one) for one in ProviderAccount.objects.select_related("paused_by")
         ],
         "worker": _worker(),
+        "checkpoints": _checkpoints(user),
     }
+
+
+def _tiles(user: User) -> list[Tile]:
+    tiles = [_open(), _due(), _cancelled_today(), _needs_review(user)]
+    return [*tiles, _to_approve(user)] if user.has_perm(approvals.APPROVE) else tiles
 
 
 def running_batches() -> list[dict[str, Any]]:
@@ -82,15 +87,21 @@ def running_batches() -> list[dict[str, Any]]:
 
 def _running(batch: CancellationBatch, found: dict[State, int]) -> dict[str, Any]:
     working = sum(found.get(state, 0) for state in WORKING)
-    total = sum(found.values()) - found.get(State.INELIGIBLE, 0)
+    left_alone = found.get(State.INELIGIBLE, 0)
+    selected = sum(found.values())
+    total = selected - left_alone
+    state, word = standing(batch)
     return {
         "title": str(batch),
         "href": reverse("admin:invoices_cancellationbatch_change", args=[batch.pk]),
-        "state": batch.state,
-        "state_word": batch.get_state_display(),
+        "state": state,
+        "state_word": word,
         "counts": counts_for_bar(found),
         "done": f"{total - working:,}",
         "total": f"{total:,}",
+        "selected": selected,
+        "eligible": total,
+        "left_alone": left_alone,
         "note": f"{batch.get_reason_display()} · asked by {batch.requested_by.get_username()}",
     }
 
@@ -141,7 +152,38 @@ def _needs_review(user: User) -> Tile:
     return Tile("Needs review", f"{waiting['count']:,}", note, "bad", href)
 
 
+def _to_approve(user: User) -> Tile:
+    """Batches of others."""
+    waiting = approvals.waiting().exclude(requested_by=user).order_by()
+    found = waiting.aggregate(count=Count("pk"), first=Min("expires_at"))
+    label, href = "Waiting for my approval", reverse("admin:invoices_awaitingbatch_changelist")
+    if not found["count"]:
+        return Tile(label, "0", "no batch of others waits", "quiet", href)
+    note = f"the first expires in {countdown(found['first'])}"
+    return Tile(label, f"{found['count']:,}", note, "wait", href)
+
+
 def _approvals(user: User) -> list[dict[str, str]]:
+    """What this person may say yes or no to."""
+    return [*_batches_to_approve(user), *_decisions_to_confirm(user)][:MOST_APPROVALS]
+
+
+def _batches_to_approve(user: User) -> list[dict[str, str]]:
+    if not user.has_perm(approvals.APPROVE):
+        return []
+    rows = approvals.waiting().exclude(requested_by=user).select_related("requested_by")
+    return [
+        {
+            "title": f"{one}: cancel invoices ({one.get_reason_display().lower()})?",
+            "href": reverse("admin:invoices_awaitingbatch_change", args=[one.pk]),
+            "note": f"Asked by {one.requested_by.get_username()}."
+            f" Expires in {countdown(one.expires_at)}.",
+        }
+        for one in rows[:MOST_APPROVALS]
+    ]
+
+
+def _decisions_to_confirm(user: User) -> list[dict[str, str]]:
     """Decisions that others have proposed and that this person may confirm."""
     if not user.has_perm(reviews.PERMISSION):
         return []
@@ -196,6 +238,16 @@ def _worker() -> dict[str, Any]:
     seen = worker_seen_at()
     note = f"A worker was last seen at {_clock(seen)}." if seen else "None was ever seen."
     return {"alive": worker_is_alive(), "note": note}
+
+
+def _checkpoints(user: User) -> dict[str, str]:
+    """Why checkpoints cannot leave the database, for those who read the history."""
+    if not user.has_perm("invoices.view_historyevent"):
+        return {}
+    note = SealerNote.objects.exclude(trouble="").first()
+    if note is None or note.trouble_since is None:
+        return {}
+    return {"since": _clock(note.trouble_since), "trouble": note.trouble}
 
 
 def _age(moment: datetime) -> str:

@@ -72,6 +72,7 @@ TROUBLE = (
 BatchState = CancellationBatch.State
 RUNNING = (BatchState.RUNNING, BatchState.PAUSED, BatchState.STOPPING)
 """States of a batch in which something may still happen."""
+NOT_OVER = (*RUNNING, BatchState.AWAITING_APPROVAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,11 @@ class Progress:
         return sum(one.count for one in self.outcomes if one.state not in left_out)
 
     @property
+    def left_alone(self) -> int:
+        """How many of the selection were not eligible."""
+        return sum(one.count for one in self.outcomes if one.state == State.INELIGIBLE)
+
+    @property
     def done(self) -> int:
         """How many of the eligible need no more work."""
         return self.eligible - self.working
@@ -169,8 +175,17 @@ def progress(batch: CancellationBatch) -> Progress:
         seconds_left=round((working - blocked - resting) / rate) if rate else None,
         blocked=blocked,
         resting=resting,
-        is_final=batch.state not in RUNNING and not working and not unverified,
+        is_final=batch.state not in NOT_OVER and not working and not unverified,
     )
+
+
+def standing(batch: CancellationBatch) -> tuple[str, str]:
+    """A batch's state for its badge, (state, word), where the clock says more than the row."""
+    if batch.is_delayed and batch.state == BatchState.RUNNING:
+        return "scheduled", "Not started yet"
+    if batch.is_overdue:
+        return str(BatchState.EXPIRED), str(BatchState.EXPIRED.label)
+    return str(batch.state), batch.get_state_display()
 
 
 def _held_up(batch: CancellationBatch) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
 from providers.sandbox.running import SandboxServer, running
+from tests.unguarded import flushing
 
 # A slow shared machine is no reason to fail; each run looks at new examples and prints the
 # blob that reproduces a failure.
@@ -18,6 +19,13 @@ hypothesis_settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 hypothesis_settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _flushes() -> Iterator[None]:
+    """The record's triggers refuse what the suite's own cleaning up has to do."""
+    with flushing():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from django.db import models
+from django.db.models.functions import Upper
 from django.utils import timezone
 
 from invoices.search import searchable
@@ -86,6 +87,9 @@ class Invoice(models.Model):
             models.Index(fields=["account", "-issued_on", "-id"], name="invoice_by_account"),
             models.Index(fields=["number"], name="invoice_by_number"),
             models.Index(fields=["amount_minor"], name="invoice_by_amount"),
+            models.Index(fields=["currency", "-issued_on", "-id"], name="invoice_by_currency"),
+            models.Index(Upper("number"), name="invoice_by_upper_number"),
+            models.Index(Upper("external_id"), name="invoice_by_upper_id"),
         ]
 
     def __str__(self) -> str:

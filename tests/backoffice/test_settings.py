@@ -21,6 +21,8 @@ PRODUCTION = {
     "SECRET_KEY": "k3-" * 25 + "a9Z_x1",
     "CREDENTIAL_KEYS": Fernet.generate_key().decode(),
     "ALLOWED_HOSTS": "annul.example.com",
+    "AUDIT_SEAL_KEY": "c2VhbC1rZXktb25seS1mb3ItdGVzdHMtb25seS10ZXM=",
+    "AUDIT_SIGNING_KEY": "c2lnbmluZy1rZXktb25seS1mb3ItdGVzdHMtb25seS0=",
     "DATABASE_URL": "sqlite://:memory:",
 }
 
@@ -44,7 +46,10 @@ def without(name: str) -> dict[str, str]:
     return {key: value for key, value in PRODUCTION.items() if key != name}
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "CREDENTIAL_KEYS", "ALLOWED_HOSTS"])
+@pytest.mark.parametrize(
+    "name",
+    ["SECRET_KEY", "CREDENTIAL_KEYS", "ALLOWED_HOSTS", "AUDIT_SEAL_KEY", "AUDIT_SIGNING_KEY"],
+)
 def test_it_refuses_in_one_sentence_while_something_is_missing(name: str) -> None:
     result = manage("check", **without(name))
     assert result.returncode == 1
@@ -123,6 +128,39 @@ def test_a_broken_credential_key_is_named_by_its_place_and_not_shown() -> None:
     with pytest.raises(ImproperlyConfigured, match="key number 2") as refusal:
         environment.credential_keys([good, "not-a-key"], None)
     assert "not-a-key" not in str(refusal.value)
+
+
+def test_a_key_of_the_audit_is_made_once_and_a_wrong_one_is_refused_and_not_shown(
+    tmp_path: Path,
+) -> None:
+    made = environment.audit_key("", "AUDIT_SEAL_KEY", tmp_path / "audit_seal_key")
+    assert environment.audit_key("", "AUDIT_SEAL_KEY", tmp_path / "audit_seal_key") == made
+    assert environment.audit_key(made, "AUDIT_SEAL_KEY", None) == made
+    for wrong in ("short", made[:-4], made * 2, "not base64 at all, but 44 characters long...."):
+        with pytest.raises(ImproperlyConfigured, match="AUDIT_SEAL_KEY is not a key") as refusal:
+            environment.audit_key(wrong, "AUDIT_SEAL_KEY", None)
+        assert wrong not in str(refusal.value)
+
+
+def test_a_public_key_of_another_shape_is_refused() -> None:
+    assert environment.public_keys(["a0" * 32], "AUDIT_FORMER_PUBLIC_KEYS") == ["a0" * 32]
+    with pytest.raises(ImproperlyConfigured, match="AUDIT_FORMER_PUBLIC_KEYS"):
+        environment.public_keys(["a0" * 31], "AUDIT_FORMER_PUBLIC_KEYS")
+
+
+@pytest.mark.parametrize("url", ["", "https://u:hunter2@host", "smtp://", "u:hunter2@host:25"])
+def test_checkpoints_are_mailed_only_by_a_mail_server(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="EMAIL_URL") as refusal:
+        environment.mail(url, ["auditor@example.com"])
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_mail_server_is_named_by_one_variable() -> None:
+    assert environment.mail("", []) == {}
+    mail = environment.mail("smtp+tls://user:pass@mail.example.com:587", [])
+    assert (mail["EMAIL_HOST"], mail["EMAIL_PORT"]) == ("mail.example.com", 587)
+    assert mail["EMAIL_USE_TLS"] is True
+    assert mail["EMAIL_TIMEOUT"] <= 30
 
 
 def test_a_short_secret_key_is_refused_in_production() -> None:

@@ -31,6 +31,8 @@ def production(tmp_path: Path) -> dict[str, str]:
         "SECRET_KEY": "k3-" * 25 + "a9Z_x1",
         "CREDENTIAL_KEYS": Fernet.generate_key().decode(),
         "ALLOWED_HOSTS": "annul.example.com",
+        "AUDIT_SEAL_KEY": Fernet.generate_key().decode(),
+        "AUDIT_SIGNING_KEY": Fernet.generate_key().decode(),
         "DATABASE_URL": f"sqlite:///{tmp_path / 'annul.sqlite3'}",
         "STATIC_ROOT": str(tmp_path / "static"),
     }

@@ -25,7 +25,7 @@ CARD = """
 
   Log in as   to                                             password
   operator    find invoices, preview, cancel, follow         demo
-  approver    see batches (approving is not built yet)       demo
+  approver    approve or reject what operators ask for       demo
   auditor     see every request and answer, change nothing   demo
   support     answer "what happened to invoice X?"           demo
   admin       accounts, users, settings                      demo
@@ -34,9 +34,12 @@ CARD = """
     1. Invoices: search "muller", tick some, "Cancel selected invoices".
     2. Read the preview, give a reason, confirm, watch the batch finish.
     3. Open an invoice of the batch: what was sent and what came back.
+  Try as approver
+    4. Waiting for approval: a batch by operator. Approve it; for two minutes
+       anybody concerned can still recall it.
   Try as anybody
-    4. End the worker in the middle of a batch: kill -9 {worker}
-    5. Needs review, on the front page within a minute: a provider that went
+    5. End the worker in the middle of a batch: kill -9 {worker}
+    6. Needs review, on the front page within a minute: a provider that went
        back on its word.
 
   Ctrl-C stops everything.  Logs: {logs}

@@ -1,7 +1,7 @@
-"""`manage.py demo_data`: people, accounts, invoices and a first batch for the demo.
+"""`manage.py demo_data`: people, accounts, invoices and first batches for the demo.
 
 Everything goes the way it goes in earnest: accounts by `add_account`, invoices by imports in the
-worker, the batch by preview and confirmation. What is there already stays as it is.
+worker, the batches by preview and confirmation. What is there already stays as it is.
 """
 
 import io
@@ -18,8 +18,14 @@ from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from invoices import batches, sync, tasks
-from invoices.models import CancellationAttempt, CancellationBatch, Invoice, SyncRun
+from invoices import approval_rules, batches, sync, tasks
+from invoices.models import (
+    ApprovalRule,
+    CancellationAttempt,
+    CancellationBatch,
+    Invoice,
+    SyncRun,
+)
 from providers.adapters import ADAPTERS
 from providers.models import ProviderAccount
 from providers.sandbox.control_api import RemoteControl
@@ -39,12 +45,15 @@ BATCH_SECONDS = 8.0
 OPEN_PER_ACCOUNT = 5
 OTHERS_PER_ACCOUNT = 2
 HURRIED_RATE = 100.0
+APPROVAL_FROM = 100
+APPROVAL_DELAY_MINUTES = 2
+WAITING = 120
 
 
 class Command(BaseCommand):
     """Fills an empty demo; a filled one only learns where its sandbox is now."""
 
-    help = "Fills the demo with people, accounts, invoices and a first batch."
+    help = "Fills the demo with people, accounts, invoices, a rule and two batches."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Where the sandbox is."""
@@ -61,6 +70,8 @@ class Command(BaseCommand):
             self._import(sandbox)
         if not CancellationBatch.objects.exists():
             self._run_first_batch(sandbox)
+        if not ApprovalRule.objects.exists():
+            self._ask_for_approval()
 
     def _import(self, sandbox: RemoteControl) -> None:
         """All accounts at once; without the sandbox's delay, and faster than in earnest."""
@@ -99,6 +110,33 @@ class Command(BaseCommand):
         _until(lambda: _went_back_on_a_word(sandbox, batch), BATCH_SECONDS)
         # What is in doubt takes longer to settle: that batch may be looked at while it runs.
         _until(lambda: not batch.attempts.all().working().exists(), BATCH_SECONDS)
+
+    def _ask_for_approval(self) -> None:
+        """A rule, and a batch that waits for the approver."""
+        approval_rules.store(
+            ApprovalRule(
+                measure=ApprovalRule.Measure.COUNT,
+                threshold=APPROVAL_FROM,
+                delay_minutes=APPROVAL_DELAY_MINUTES,
+            ),
+            User.objects.get(username="admin"),
+        )
+        operator = User.objects.get(username="operator")
+        rows = Invoice.objects.filter(status=Invoice.Status.OPEN).order_by("issued_on", "pk")
+        chosen = list(rows.values_list("pk", flat=True)[:WAITING])
+        batch = batches.freeze(
+            operator, Invoice.objects.filter(pk__in=chosen), "The demo’s oldest open invoices"
+        )
+        confirmation = batches.Confirmation(
+            batch.confirm_key,
+            batch.digest,
+            CancellationBatch.Reason.ORDER_CANCELLED,
+            "The framework contract ended; these are not to be paid any more.",
+            {},
+            asks=True,
+        )
+        batches.confirm(batch, operator, confirmation)
+        self._say(f"Batch {batch.pk} waits for the approver.")
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)

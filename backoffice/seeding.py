@@ -120,7 +120,18 @@ def seed(size: int, operator: User, say: Callable[[int], None]) -> None:
 def _write(model: type[models.Model], rows: Iterator[Row]) -> None:
     first = next(rows, None)
     if first is not None:
-        bulk.write(model, list(first), (list(row.values()) for row in chain([first], rows)))
+        rest = _rest(model, first)
+        values = ([*row.values(), *rest.values()] for row in chain([first], rows))
+        bulk.write(model, [*first, *rest], values)
+
+
+def _rest(model: type[models.Model], row: Row) -> Row:
+    """What the columns that are not measured get: each the default of its field."""
+    return {
+        field.attname: field.get_default()
+        for field in model._meta.concrete_fields
+        if field.attname not in row and not field.primary_key and not field.has_db_default()
+    }
 
 
 def _tables(numbers: range, start: Start) -> Iterator[tuple[type[models.Model], Iterator[Row]]]:

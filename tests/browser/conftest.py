@@ -1,6 +1,5 @@
 """A Chromium for the run, a site for each test, and people who come to it."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 from pytest_django.live_server_helper import LiveServer
 
@@ -43,18 +42,20 @@ def executable() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator["Browser"]:
-    """One process for all tests."""
+@pytest.fixture(scope="module")
+def chromium(django_db_setup: None) -> Iterator["Browser"]:
+    """One process for the tests of a module."""
     # Only where it is going to be used: it need not be installed.
     sync_api = pytest.importorskip("playwright.sync_api")
-    # Playwright keeps a loop in this thread, which Django takes for a view that must not block.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-    with sync_api.sync_playwright() as playwright:
+    database = connections["default"]
+    with pytest.MonkeyPatch.context() as patch, sync_api.sync_playwright() as playwright:
+        # Playwright keeps a loop in this thread, which Django takes for a view that must not
+        # block, and gives a connection of its own, which knows nothing of the test database.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        connections["default"] = database
         browser = playwright.chromium.launch(executable_path=executable(), args=list(SWITCHES))
         yield browser
         browser.close()
-    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture

@@ -91,6 +91,11 @@ class NewPersonForm(UserCreationForm[User]):
     class Meta(OwnForm.Meta):
         pass
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The admin's own script goes to the first field; two that do get in each other's way.
+        self.fields["username"].widget.attrs.pop("autofocus", None)
+
 
 class RoleFilter(ChoiceFilter):
     """By role."""

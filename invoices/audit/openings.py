@@ -3,6 +3,7 @@
 The pack's builder writes what these functions give; `invoices/audit/__init__.py` says how.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -81,7 +82,7 @@ def _columns(layout: Layout, values: Sequence[Any]) -> list[tuple[str, str, Any]
 
 def proof(wanted: Sequence[int], under: Statement) -> Iterator[str]:
     """The hashes of `proof.json`, for seal numbers in ascending order, none above `under.count`."""
-    leaves = [number - 1 for number in wanted]
+    leaves = array("q", (number - 1 for number in wanted))
     if not leaves or leaves[-1] >= under.count:
         raise ValueError("there must be rows, and all of them under the checkpoint")
     for one in tree.proof(records.StoredLeaves(), leaves, under.count):

@@ -87,14 +87,21 @@ def proof(leaves: Leaves, wanted: Sequence[int], count: int) -> Iterator[bytes]:
 
     From left to right, one for each largest subtree in which no leaf is wanted.
     """
-    yield from _proof(leaves, wanted, 0, count)
+    return _Proof(leaves, wanted).within(0, count, 0, len(wanted))
 
 
-def _proof(leaves: Leaves, wanted: Sequence[int], low: int, high: int) -> Iterator[bytes]:
-    if not wanted:
-        yield subtree(leaves, low, high)
-    elif high - low > 1:
-        middle = low + split(high - low)
-        border = bisect_left(wanted, middle)
-        yield from _proof(leaves, wanted[:border], low, middle)
-        yield from _proof(leaves, wanted[border:], middle, high)
+class _Proof:
+    """A proof under way: what is wanted may be millions, so it is not copied at each node."""
+
+    def __init__(self, leaves: Leaves, wanted: Sequence[int]) -> None:
+        self._leaves, self._wanted = leaves, wanted
+
+    def within(self, low: int, high: int, first: int, last: int) -> Iterator[bytes]:
+        """For the leaves [low, high), of which those at the places [first, last) are wanted."""
+        if first == last:
+            yield subtree(self._leaves, low, high)
+        elif high - low > 1:
+            middle = low + split(high - low)
+            border = bisect_left(self._wanted, middle, first, last)
+            yield from self.within(low, middle, first, border)
+            yield from self.within(middle, high, border, last)

@@ -166,8 +166,8 @@ def test_an_administrator_pauses_an_account_and_says_why(
     with visiting(chromium, site, UserFactory.create(role="administrator")) as visit:
         visit.open(f"/admin/providers/provideraccount/{scene.account.pk}/pause/")
         visit.page.fill("[name=reason]", "The provider asked for quiet.")
-        visit.page.click("#content button[type=submit], #content input[type=submit]")
-        visit.page.wait_for_load_state()
+        with visit.page.expect_navigation():
+            visit.page.click("#content button[type=submit], #content input[type=submit]")
         assert "The provider asked for quiet." in visit.text()
     scene.account.refresh_from_db()
     assert scene.account.is_paused
@@ -184,8 +184,8 @@ def test_signing_in_changing_the_theme_and_signing_out(chromium: "Browser", site
         before = visit.page.get_attribute("html", "data-theme")
         visit.page.click(".theme-toggle >> visible=true")
         assert visit.page.get_attribute("html", "data-theme") != before
-        visit.page.click("text=Log out")
-        visit.page.wait_for_load_state()
+        with visit.page.expect_navigation():
+            visit.page.click("text=Log out")
         assert visit.open("/admin/") == 200
         assert "/login/" in visit.page.url
         assert visit.said == []

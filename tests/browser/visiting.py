@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth.models import User
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 from tests.browser.conftest import cookie_of
 
@@ -22,7 +22,7 @@ class Visit:
         self.said: list[str] = []
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("requestfailed", lambda request: self.said.append(f"failed: {request.url}"))
+        page.on("requestfailed", self._hear_of_failure)
 
     def open(self, path: str) -> int:
         """Go to an address; its status."""
@@ -38,6 +38,11 @@ class Visit:
         """Whether the page as a whole has to be moved sideways."""
         wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
         return bool(self.page.evaluate(wide))
+
+    def _hear_of_failure(self, request: Request) -> None:
+        # Whoever leaves a page leaves its questions unanswered.
+        if request.failure != "net::ERR_ABORTED":
+            self.said.append(f"failed: {request.url}: {request.failure}")
 
     def _hear(self, message: ConsoleMessage) -> None:
         # Chromium itself remarks on the status of a page that was refused, and gives hints on

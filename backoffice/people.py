@@ -6,13 +6,16 @@ Events carry in `code` whom they are about (`about`), in `actor` who did it.
 
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
 
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 
+from invoices import presence
 from invoices.history import about_person
 from invoices.models import HistoryEvent
 
@@ -29,6 +32,13 @@ ROLES = {
 
 LONGEST_TRIED = 150
 """Characters kept of a name that somebody tried to sign in with."""
+
+MOST_FAILURES = 100
+WITHIN = timedelta(hours=1)
+"""So many failures from one address are put on record in this time: the record only grows, and
+anybody who can reach the page may fail as often as they like."""
+
+NOT_NOTED = " Further failures from this address within the hour are not put on record."
 
 _CALLED = {
     "username": "user name",
@@ -56,12 +66,18 @@ def signed_in(person: User) -> None:
 
 def sign_in_failed(tried: str) -> None:
     """Somebody, nobody knows who, tried this name."""
+    noted = HistoryEvent.objects.filter(
+        kind=Kind.SIGN_IN_FAILED, address=presence.address(), at__gte=timezone.now() - WITHIN
+    ).count()
+    if noted >= MOST_FAILURES:
+        return
     name = printable(tried)
     known = User.objects.filter(username=name).values_list("pk", flat=True).first()
+    is_last = noted == MOST_FAILURES - 1
     HistoryEvent.objects.create(
         kind=Kind.SIGN_IN_FAILED,
         code=about_person(known) if known else "",
-        detail=f"Tried as “{name}”.",
+        detail=f"Tried as “{name}”.{NOT_NOTED if is_last else ''}",
     )
 
 

@@ -1,11 +1,14 @@
 """Signing in, failing to, signing out: on record, with the name that was tried and from where."""
 
 import pytest
+import time_machine
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backoffice import people
 from backoffice.people import LONGEST_TRIED, printable
 from invoices.models import HistoryEvent
 from tests.factories import UserFactory
@@ -47,6 +50,24 @@ def test_a_name_that_nobody_has_is_on_record_too(client: Client) -> None:
         "",
         "Tried as “nobody”.",
     )
+
+
+def test_whoever_fails_on_and_on_does_not_fill_the_record(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "MOST_FAILURES", 3)
+    for number in range(5):
+        assert sign_in(client, f"nobody {number}") == 200
+    noted = [one.detail for one in HistoryEvent.objects.order_by("pk")]
+    assert [text.partition("”")[0] for text in noted] == [f"Tried as “nobody {n}" for n in range(3)]
+    assert noted[2].endswith(
+        "Further failures from this address within the hour are not put on record."
+    )
+    # From elsewhere, and an hour later, they are.
+    client.post(LOGIN, {"username": "x", "password": "y"}, REMOTE_ADDR="203.0.113.10")
+    with time_machine.travel(timezone.now() + people.WITHIN * 1.1):
+        sign_in(client, "later")
+    assert HistoryEvent.objects.count() == 5
 
 
 @pytest.mark.parametrize("facts", [{"is_active": False}, {"is_staff": False}])

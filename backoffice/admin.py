@@ -25,6 +25,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
 from backoffice import people
+from invoices import cells
 from invoices.admin.filters import ChoiceFilter, Choices
 from invoices.admin.readonly import CappedPaginator, RecordList, cell, person
 from invoices.history import about_person
@@ -199,7 +200,7 @@ class PersonAdmin(UserAdmin[User]):
     @admin.display(description="Last sign-in")
     def seen(self, shown: User) -> SafeString | None:
         """None: never."""
-        return cell("moment", moment=shown.last_login) if shown.last_login else None
+        return cells.moment(shown.last_login) if shown.last_login else None
 
     # --- The form ---------------------------------------------------------------------------
 

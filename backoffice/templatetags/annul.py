@@ -19,10 +19,12 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from invoices.markup import badge, money, word_of
 from invoices.payloads import looks_like_json, pretty, text_of
-from providers.money import format_minor
 
 register = template.Library()
+register.simple_tag(badge)
+register.simple_tag(money)
 
 Count: TypeAlias = tuple[str, int] | tuple[str, int, str]
 
@@ -33,24 +35,6 @@ SLIVER = 6
 _MASK = re.compile(r"(\[masked \d+ chars sha256:[0-9a-f]{8}\])")
 
 _CLASSES = {"key": "k", "string": "s", "number": "n", "literal": "l"}
-
-
-@register.simple_tag
-def badge(state: object, word: object = "") -> SafeString:
-    """A state as colour, shape and word; the word is made from the state unless given."""
-    return format_html(
-        '<span class="badge" data-state="{}">{}</span>', state, word or _word(str(state))
-    )
-
-
-@register.simple_tag
-def money(minor: int | None, currency: str, exponent: int | None = 2) -> SafeString:
-    """An amount in minor units, e.g. (124000, "USD", 2) -> 1,240.00 USD; exact, no floats."""
-    if minor is None or exponent is None:
-        return format_html('<span class="money not-stated">{}</span>', "not stated")
-    return format_html(
-        '<span class="money">{} {}</span>', format_minor(int(minor), int(exponent)), currency
-    )
 
 
 @register.simple_tag
@@ -116,12 +100,8 @@ def asset(path: str) -> str:
         return f"{settings.STATIC_URL}{path}"
 
 
-def _word(state: str) -> str:
-    return state.replace("_", " ").capitalize() or "Unknown"
-
-
 def _part(count: Count) -> tuple[str, int, str]:
-    return (count[0], count[1], count[2] if len(count) == 3 else _word(count[0]).lower())
+    return (count[0], count[1], count[2] if len(count) == 3 else word_of(count[0]).lower())
 
 
 def _segments(counts: list[tuple[str, int]]) -> Iterator[tuple[int, int, str]]:

@@ -17,7 +17,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from invoices import accounts, sync, tasks
+from invoices import accounts, cells, sync, tasks
 from invoices.admin.filters import ChoiceFilter, Choices
 from invoices.admin.readonly import cell, person
 from invoices.models import SyncRun
@@ -116,7 +116,7 @@ class AccountAdmin(ProviderAccountAdmin):
     def last_import(self, account: ProviderAccount) -> SafeString | None:
         """When all invoices were last read."""
         moment = getattr(account, "imported_at", None)
-        return cell("moment", moment=moment) if moment else None
+        return cells.moment(moment) if moment else None
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

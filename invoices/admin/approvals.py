@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from invoices import approvals, eligibility, frozen, tasks
+from invoices import approvals, cells, eligibility, frozen, tasks
 from invoices.admin.batch_rows import rows_facts
 from invoices.admin.readonly import ReadOnlyAdmin, RecordList, cell, person, with_facts
 from invoices.batches import BatchRefused
@@ -126,7 +126,7 @@ class AwaitingAdmin(ReadOnlyAdmin[AwaitingBatch]):
     @admin.display(description="Asked")
     def asked(self, batch: AwaitingBatch) -> SafeString:
         """Since when it waits."""
-        return cell("moment", moment=batch.confirmed_at)
+        return cells.moment(batch.confirmed_at)
 
     @admin.display(description="Expires")
     def left(self, batch: AwaitingBatch) -> SafeString:

@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from invoices import approvals, batches, overview
+from invoices import approvals, batches, cells, overview
 from invoices.admin import filters
 from invoices.admin.batch_rows import rows_facts
 from invoices.admin.previews import PreviewPages
@@ -97,7 +97,7 @@ class BatchAdmin(PreviewPages):
     @admin.display(description="When")
     def when(self, batch: CancellationBatch) -> SafeString:
         """When it was confirmed, or prepared."""
-        return cell("moment", moment=batch.confirmed_at or batch.created_at)
+        return cells.moment(batch.confirmed_at or batch.created_at)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Our list."""

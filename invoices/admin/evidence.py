@@ -11,12 +11,12 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from invoices import history
+from invoices import cells, history
 from invoices.admin import record_filters
 from invoices.admin.filters import AccountFilter
 from invoices.admin.keyed import KeyedAdmin, with_key
 from invoices.admin.payloads import SIDES, PayloadPages, answer_of, may_read_payloads, side_of
-from invoices.admin.readonly import cell, person
+from invoices.admin.readonly import person
 from invoices.models import (
     CallSubject,
     HistoryEvent,
@@ -79,32 +79,32 @@ class CallAdmin(PayloadPages, KeyedAdmin[ProviderRequest]):
     @admin.display(description="Time")
     def at(self, call: ProviderRequest) -> SafeString:
         """When it was put on record, just before it left."""
-        return cell("moment", moment=call.created_at)
+        return cells.moment(call.created_at)
 
     @admin.display(description="Account")
     def made_for(self, call: ProviderRequest) -> SafeString:
         """The account, and what it was for."""
-        return cell("call_for", call=call)
+        return cells.call_for(call)
 
     @admin.display(description="Request")
     def call(self, call: ProviderRequest) -> SafeString:
         """Method and address."""
-        return cell("request", call=call)
+        return cells.request(call)
 
     @admin.display(description="Answer")
     def answer(self, call: ProviderRequest) -> SafeString:
         """HTTP status or fault."""
-        return cell("answer", response=answer_of(call))
+        return cells.answer(answer_of(call))
 
     @admin.display(description="Took")
     def took(self, call: ProviderRequest) -> SafeString:
         """Milliseconds."""
-        return cell("took", response=answer_of(call))
+        return cells.took(answer_of(call))
 
     @admin.display(description="Correlation id")
     def correlation(self, call: ProviderRequest) -> SafeString:
         """By which the provider's support desk finds it."""
-        return cell("correlation", response=answer_of(call))
+        return cells.correlation(answer_of(call))
 
     def page_facts(self, request: HttpRequest, row: ProviderRequest) -> dict[str, Any]:
         """One call; its payload only for those who may read it, and that they did is kept."""
@@ -172,7 +172,7 @@ class HistoryAdmin(KeyedAdmin[HistoryEvent]):
     @admin.display(description="Time")
     def when(self, event: HistoryEvent) -> SafeString:
         """When it happened."""
-        return cell("moment", moment=event.at)
+        return cells.moment(event.at)
 
     @admin.display(description="What")
     def kind_word(self, event: HistoryEvent) -> str:
@@ -182,22 +182,22 @@ class HistoryAdmin(KeyedAdmin[HistoryEvent]):
     @admin.display(description="Who")
     def who(self, event: HistoryEvent) -> SafeString:
         """No person means Annul itself, or somebody who could not sign in."""
-        return cell("who", event=event)
+        return cells.who(event)
 
     @admin.display(description="Change")
     def change(self, event: HistoryEvent) -> SafeString:
         """From and to."""
-        return cell("change", event=event)
+        return cells.change(event)
 
     @admin.display(description="About")
     def about(self, event: HistoryEvent) -> SafeString:
         """Invoice, batch and account."""
-        return cell("about", event=event)
+        return cells.about(event)
 
     @admin.display(description="Why")
     def detail_text(self, event: HistoryEvent) -> SafeString:
         """The code's sentence and the detail."""
-        return cell("detail", event=event)
+        return cells.detail(event)
 
     def page_facts(self, request: HttpRequest, row: HistoryEvent) -> dict[str, Any]:
         """One event."""

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDi
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from invoices import batches, history, sync, tasks
+from invoices import batches, cells, history, sync, tasks
 from invoices.admin import pills
 from invoices.admin.compare import ComparePage
 from invoices.admin.invoice_list import InvoiceList, selection_in_words
@@ -19,7 +19,6 @@ from invoices.admin.payloads import may_read_payloads
 from invoices.admin.readonly import (
     CappedPaginator,
     ReadOnlyAdmin,
-    cell,
     person,
     with_facts,
 )
@@ -81,38 +80,38 @@ class InvoiceAdmin(ViewPages, PastedPages, ComparePage, ReadOnlyAdmin[Invoice]):
     @admin.display(description="Number", ordering="number")
     def name(self, invoice: Invoice) -> SafeString:
         """Its number, or the provider's id for want of one."""
-        return cell("invoice", hits=_hits(invoice))
+        return cells.name(_hits(invoice))
 
     @admin.display(description="Customer")
     def customer(self, invoice: Invoice) -> SafeString:
         """Who is to pay, by name or else by e-mail."""
         shown = invoice.customer_name or invoice.customer_email
-        return cell("customer", name=shown, pieces=_hits(invoice).customer)
+        return cells.customer(shown, _hits(invoice).customer)
 
     @admin.display(description="Amount", ordering="amount_minor")
     def amount(self, invoice: Invoice) -> SafeString:
         """Right-aligned by the style sheet."""
-        return cell("amount", invoice=invoice, is_hit=_hits(invoice).amount)
+        return cells.amount(invoice, is_hit=_hits(invoice).amount)
 
     @admin.display(description="Status")
     def state(self, invoice: Invoice) -> SafeString:
         """Our word, with the provider's own beside it."""
-        return cell("status", invoice=invoice)
+        return cells.status(invoice)
 
     @admin.display(description="Issued", ordering="issued_on")
     def issued(self, invoice: Invoice) -> SafeString:
         """The list's order."""
-        return cell("day", day=invoice.issued_on)
+        return cells.day(invoice.issued_on)
 
     @admin.display(description="Due")
     def due(self, invoice: Invoice) -> SafeString:
         """Marked when overdue."""
-        return cell("day", day=invoice.due_on, overdue=invoice.is_overdue)
+        return cells.day(invoice.due_on, overdue=invoice.is_overdue)
 
     @admin.display(description="Last attempt")
     def attempt(self, invoice: Invoice) -> SafeString:
         """How far the last attempt to cancel it came."""
-        return cell("attempt", attempt=getattr(invoice, "last_attempt", None))
+        return cells.attempt(getattr(invoice, "last_attempt", None))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Our list."""

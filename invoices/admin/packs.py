@@ -19,6 +19,7 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
+from invoices import cells
 from invoices.admin.keyed import KeyedAdmin, KeyList
 from invoices.admin.readonly import cell, person, with_facts
 from invoices.models import EvidenceExport, HistoryEvent
@@ -76,17 +77,17 @@ class EvidenceAdmin(KeyedAdmin[EvidenceExport]):
     @admin.display(description="Time")
     def when(self, export: EvidenceExport) -> SafeString:
         """When it was asked for."""
-        return cell("moment", moment=export.at)
+        return cells.moment(export.at)
 
     @admin.display(description="Who")
     def who(self, export: EvidenceExport) -> SafeString:
         """And from which address."""
-        return cell("who", event=export)
+        return cells.who(export)
 
     @admin.display(description="What")
     def what(self, export: EvidenceExport) -> SafeString:
         """The filter, with counts."""
-        return cell("detail", event=export)
+        return cells.detail(export)
 
     @admin.display(description="Came to")
     def manifest(self, export: EvidenceExport) -> SafeString:

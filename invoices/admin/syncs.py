@@ -10,6 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
+from invoices import cells
 from invoices.admin.filters import AccountFilter, ChoiceFilter
 from invoices.admin.readonly import ReadOnlyAdmin, cell
 from invoices.models import SyncRun
@@ -72,12 +73,12 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
     @admin.display(description="Requested")
     def asked(self, run: SyncRun) -> SafeString:
         """When, with the zone."""
-        return cell("moment", moment=run.requested_at)
+        return cells.moment(run.requested_at)
 
     @admin.display(description="Ended")
     def ended(self, run: SyncRun) -> SafeString | None:
         """When, with the zone."""
-        return cell("moment", moment=run.finished_at) if run.finished_at else None
+        return cells.moment(run.finished_at) if run.finished_at else None
 
     def get_urls(self) -> list[URLPattern]:
         """The part of the page that changes has an address of its own."""

@@ -79,6 +79,7 @@ MIDDLEWARE = [
     "backoffice.middleware.RefuseNul",
     "backoffice.middleware.FromWhere",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "backoffice.query_limit.LimitQueries",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -117,6 +118,9 @@ DATABASES: dict[str, dict[str, Any]] = {
         env.str("DATABASE_URL", default="") or "sqlite:///var/annul.sqlite3", BASE_DIR
     )
 }
+
+# Seconds for each query of a page; workers and commands have no such limit.
+WEB_QUERY_SECONDS = whole_number("WEB_QUERY_SECONDS", 15, least=0)
 
 # --- Work in the background -------------------------------------------------------------------
 

@@ -47,8 +47,8 @@ crash: .venv/.test ## Kill, freeze and crash real processes at random for minute
 simulate: .venv/.test ## Scenarios of the engine with a made-up provider and clock (N=1000, SEED=1, JOBS=2; ONLY=... tells one)
 	@$(BIN)/python -m tests.simulator $(if $(N),--scenarios $(N)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only $(ONLY))
 
-bench: .venv/.test ## Measure throughput against a baseline that runs beside it
-	@$(BIN)/python -m tests.bench
+bench: .venv/.test ## Measure everything against baselines that run beside it (INVOICES=1000000, ONLY=search,drain, DATABASE=sqlite, JSON=figures.json)
+	@$(BIN)/python -m tests.bench $(if $(INVOICES),--invoices $(INVOICES)) $(if $(ONLY),--only $(ONLY)) $(if $(DATABASE),--database $(DATABASE)) $(if $(JSON),--json $(JSON))
 
 coverage: .venv/.test ## Which lines the suite does not reach (SQLite)
 	@$(BIN)/python -m tests.run --only sqlite --cov --cov-report=term

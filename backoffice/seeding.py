@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.management.color import no_style
 from django.db import connection, models, transaction
 from django.db.models import Max
@@ -30,6 +30,7 @@ from invoices.models import (
 )
 from invoices.models.evidence import pack_headers
 from invoices.search import searchable
+from providers.adapters import ADAPTERS
 from providers.models import ProviderAccount
 
 CHUNK = 10_000
@@ -94,27 +95,55 @@ class Start:
     operator: int
 
 
-def seed(size: int, operator: User, say: Callable[[int], None]) -> None:
-    """Add so many invoices, three attempts for every four of them, four calls for each attempt.
+def seed(numbers: range, say: Callable[[int], None]) -> None:
+    """Add these invoices, three attempts for every four of them, four calls for each attempt.
 
-    Needs at least one ProviderAccount. `say` is told how many invoices are there so far.
+    A row follows from its number: what was there from an earlier call ends where `numbers` begin,
+    at a multiple of BATCH_SIZE. `say` is told how many invoices are there so far.
     """
     start = Start(
         invoice=_next(Invoice),
         attempt=_next(CancellationAttempt),
         batch=_next(CancellationBatch),
-        accounts=list(ProviderAccount.objects.order_by("pk").values_list("pk", flat=True)),
-        operator=operator.pk,
+        accounts=accounts(),
+        operator=operator().pk,
     )
-    done = 0
-    while done < size:
-        until = min(size, done + CHUNK)
+    for first in range(numbers.start, numbers.stop, CHUNK):
+        chunk = range(first, min(numbers.stop, first + CHUNK))
         with transaction.atomic():
-            for model, rows in _tables(range(done, until), start):
+            for model, rows in _tables(chunk, start):
                 _write(model, rows)
-        done = until
-        say(done)
+        say(chunk.stop)
     _advance_sequences()
+    with connection.cursor() as cursor:
+        # Plans are made by these figures, and the first query must not wait for them.
+        cursor.execute("ANALYZE")
+
+
+def accounts() -> list[int]:
+    """One for each provider; without credentials, so that nothing can be sent for them."""
+    made = [
+        ProviderAccount.objects.get_or_create(
+            name=f"scale-{code}",
+            defaults={
+                "provider": code,
+                "environment": next(iter(adapter.environments)),
+                "rate_per_second": 5.0,
+            },
+        )
+        for code, adapter in ADAPTERS.items()
+    ]
+    return [account.pk for account, _ in made]
+
+
+def operator() -> User:
+    """Who is said to have asked for all of it; cannot sign in."""
+    user, made = User.objects.get_or_create(username="scale-operator")
+    if made:
+        user.set_unusable_password()
+        user.save()
+        user.groups.add(Group.objects.get(name="operator"))
+    return user
 
 
 def _write(model: type[models.Model], rows: Iterator[Row]) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 PROGRAMS = ("initdb", "pg_ctl", "postgres")
 # Speed instead of durability: the data is thrown away.
-OPTIONS = "-c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+FAST = "-c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 
 
 class NoServer(Exception):
@@ -54,7 +54,7 @@ def holds_programs(folder: Path) -> bool:
 
 
 @contextmanager
-def temporary_server(binaries: Path) -> Iterator[str]:
+def temporary_server(binaries: Path, options: str = FAST) -> Iterator[str]:
     """Run a server and yield its DATABASE_URL; raises NoServer when it does not start."""
     # Short, because the path of a socket has about 100 bytes.
     home = Path(tempfile.mkdtemp(prefix="annul-pg-", dir="/tmp"))
@@ -69,7 +69,7 @@ def temporary_server(binaries: Path) -> Iterator[str]:
             _run([str(binaries / program), "-D", str(data), *arguments], home, user)
 
         run("initdb", "-U", "annul", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-        run("pg_ctl", "-w", "-l", str(home / "log"), "-o", f"-k {home} {OPTIONS}", "start")
+        run("pg_ctl", "-w", "-l", str(home / "log"), "-o", f"-k {home} {options}", "start")
         try:
             yield f"postgres://annul@{quote(str(home), safe='')}/postgres"
         finally:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.postgres_server import NoServer, find_binaries, temporary_server
+from tests.postgres_server import FAST, NoServer, find_binaries, temporary_server
 
 ROOT = Path(__file__).resolve().parent.parent
 # For example: "==== 210 passed, 1 skipped in 41.20s ===="
@@ -95,8 +95,8 @@ def on_postgresql(for_pytest: list[str]) -> Run:
 
 
 @contextmanager
-def postgresql(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """What server it is, in words, and its URL."""
+def postgresql(environment: Mapping[str, str], options: str = FAST) -> Iterator[tuple[str, str]]:
+    """What server it is, in words, and its URL; `options` for one of our own."""
     given = environment.get("DATABASE_URL", "")
     if given.startswith(("postgres://", "postgresql://")):
         yield "the server that DATABASE_URL names", given
@@ -104,7 +104,7 @@ def postgresql(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     binaries = find_binaries()
     if binaries is None:
         raise NoServer("no DATABASE_URL that names one and no binaries on this machine")
-    with temporary_server(binaries) as url:
+    with temporary_server(binaries, options) as url:
         yield f"a temporary server from {binaries}", url
 
 

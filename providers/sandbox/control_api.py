@@ -94,8 +94,9 @@ class RemoteControlError(RuntimeError):
 class RemoteControl:
     """The methods of ``Control`` on a sandbox in another process, by name."""
 
-    def __init__(self, origin: str) -> None:
+    def __init__(self, origin: str, seconds: float = 30.0) -> None:
         self.origin = origin
+        self._seconds = seconds
         self._address = urlsplit(origin).netloc
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -105,7 +106,7 @@ class RemoteControl:
         return lambda **arguments: self._post(name, arguments)
 
     def _post(self, name: str, arguments: dict[str, Any]) -> Any:
-        connection = http.client.HTTPConnection(self._address, timeout=30)
+        connection = http.client.HTTPConnection(self._address, timeout=self._seconds)
         try:
             connection.request("POST", PREFIX + name, json.dumps(arguments).encode())
             answer = connection.getresponse()

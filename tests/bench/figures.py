@@ -8,30 +8,93 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the report. `ratio` is how many times better than the baseline it is.
+class Size:
+    """How much is measured; everything follows from the number of invoices."""
 
-    `goal` is what was aimed at, in words; `met` is None where there is nothing to compare.
+    invoices: int
+
+    @property
+    def batch(self) -> int:
+        """Invoices of the one large batch, and of the import."""
+        return max(10, min(100_000, self.invoices // 10))
+
+    @property
+    def drained(self) -> int:
+        """Invoices that one round of a throughput measurement cancels."""
+        return max(20, min(1500, self.invoices // 200))
+
+    @property
+    def rounds(self) -> int:
+        """Turns of figure and baseline; the medians count."""
+        return 3 if self.invoices >= 100_000 else 1
+
+    @property
+    def times(self) -> int:
+        """How often a page is asked for."""
+        return 20 if self.invoices >= 10_000 else 3
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the report. `baseline` is in the same unit.
+
+    `ratio` is how many times better than the baseline the value is; where less is better (a time,
+    memory) that is still the figure's own meaning, named in `goal`. `met` is None without a goal.
     """
 
     name: str
     value: float
     unit: str
-    goal: str = ""
-    baseline: str = ""
+    baseline: float | None = None
     ratio: float | None = None
+    goal: str = ""
     met: bool | None = None
-
-    def __str__(self) -> str:
-        number = f"{self.value:,.0f}" if self.value >= 100 else f"{self.value:,.2f}"
-        beside = f", {self.ratio:.2f} of {self.baseline}" if self.ratio is not None else ""
-        verdict = {True: "reached", False: "not reached", None: ""}[self.met]
-        goal = f"  [{self.goal}: {verdict}]" if self.goal else ""
-        return f"  {self.name:<58} {number:>9} {self.unit}{beside}{goal}"
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return asdict(self)
+
+    def row(self) -> str:
+        """A line of the table, under `HEAD`."""
+        ratio = f"{self.ratio:.2f}" if self.ratio is not None else ""
+        verdict = {True: "met", False: "NOT MET", None: ""}[self.met]
+        cells = [number(self.value, self.unit), number(self.baseline, self.unit), ratio]
+        return ROW.format(self.name[:62], *cells, self.goal, verdict).rstrip()
+
+
+ROW = "  {:<62} {:>13} {:>13} {:>8}  {:<14} {}"
+HEAD = ROW.format("figure", "value", "baseline", "ratio", "goal", "").rstrip()
+
+
+def number(value: float | None, unit: str) -> str:
+    """A value as it stands in the table."""
+    if value is None:
+        return ""
+    places = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:,.{places}f} {unit}"
+
+
+def at_most(name: str, value: float, unit: str, most: float) -> Figure:
+    """A figure whose goal is a bound."""
+    return Figure(name, value, unit, goal=f"<= {most:g} {unit}", met=value <= most)
+
+
+def times_better(
+    name: str, value: float, unit: str, baseline: float, least: float | None = None
+) -> Figure:
+    """A rate: so many times its baseline, which is to be at least `least`."""
+    ratio = value / baseline
+    goal = f">= {least:g}x" if least else ""
+    return Figure(name, value, unit, baseline, ratio, goal, ratio >= least if least else None)
+
+
+def times_as_much(
+    name: str, value: float, unit: str, baseline: float, most: float | None = None
+) -> Figure:
+    """A cost: so many times its baseline, which is to be at most `most`."""
+    ratio = value / baseline
+    goal = f"<= {most:g}x" if most else ""
+    return Figure(name, value, unit, baseline, ratio, goal, ratio <= most if most else None)
 
 
 def seconds_of(job: Callable[[], object]) -> float:
@@ -50,9 +113,5 @@ def milliseconds(job: Callable[[], object], times: int, warm_up: int = 2) -> lis
 
 def p95(samples: Iterable[float]) -> float:
     """The 95th percentile: of twenty, the second longest."""
-    return statistics.quantiles(samples, n=20, method="inclusive")[-1]
-
-
-def at_most(name: str, value: float, unit: str, most: float) -> Figure:
-    """A figure whose goal is a bound."""
-    return Figure(name, value, unit, f"at most {most:g} {unit}", met=value <= most)
+    found = sorted(samples)
+    return statistics.quantiles(found, n=20, method="inclusive")[-1] if len(found) > 1 else found[0]

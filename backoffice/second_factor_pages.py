@@ -22,6 +22,8 @@ from invoices.stepping_up import (
     GIVEN_AT,
     device_of,
     fresh_second_factor,
+    held_up_at,
+    held_up_fields,
     is_on,
     is_required,
 )
@@ -62,7 +64,7 @@ class SecondFactorPages:
         user = _person(request)
         if device_of(user.pk) is None:
             return HttpResponseRedirect(self._next(request))
-        if request.method != "POST":
+        if request.method != "POST" or _only_brings_a_form(request):
             return self._code_form(request)
         answer = second_factor.check(user, request.POST.get("code", ""))
         if not answer.right:
@@ -78,6 +80,7 @@ class SecondFactorPages:
             "wrong": answer is not None and answer.wait_until is None,
             "wait_until": answer.wait_until if answer else None,
             "next": self._next(request),
+            "held_up": held_up_fields(request),
             "is_log_in": bool(owed(request)),
         }
         status = 200 if answer is None else TOO_MANY if answer.wait_until else WRONG
@@ -93,6 +96,8 @@ class SecondFactorPages:
         if answer.codes_left is not None:
             text = f"That was a recovery code. {answer.codes_left} are left."
             messages.warning(request, text)
+        if held_up_fields(request) and not is_log_in:
+            return HttpResponseRedirect(held_up_at(request), preserve_request=True)
         return HttpResponseRedirect(self._next(request))
 
     # --- Setting up ---------------------------------------------------------------------------
@@ -206,6 +211,11 @@ def _if_on(page: Page) -> Page:
         return page(request, *args, **kwargs)
 
     return guarded
+
+
+def _only_brings_a_form(request: HttpRequest) -> bool:
+    """Whether this is the form that was held up, and nobody was asked for a code yet."""
+    return "code" not in request.POST and bool(held_up_at(request))
 
 
 def _given(request: HttpRequest) -> None:

@@ -5,6 +5,10 @@
 
 Whoever has a device is asked for a code unless one was given in the last ten minutes. Nothing is
 asked while SECOND_FACTOR is off, nor of whoever has no device while it is optional.
+
+A form that is held up goes along to the page that asks, and with the right code on to where it was
+sent: in the bodies of these requests, stored nowhere. Not so a provider's credentials, which would
+stand in a page: their form asks before it is shown.
 """
 
 import time
@@ -14,6 +18,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
+from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -22,6 +27,10 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 FRESH_SECONDS = 10 * 60
 GIVEN_AT = "second_factor_at"
 """In the session: when the last code was given, in seconds since 1970."""
+HELD_UP_SALT = "annul.held-up"
+HELD_UP_SECONDS = 15 * 60
+OF_THE_PAGE = frozenset({"csrfmiddlewaretoken", "code", "next"})
+"""Fields of the page that asks for a code; all others belong to the form that was held up."""
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -58,6 +67,41 @@ def way_to_a_code(request: HttpRequest) -> HttpResponse | None:
     return redirect_to("second_factor", request) if is_required() else None
 
 
+def way_to_a_code_and_back(request: HttpRequest) -> HttpResponse | None:
+    """The same, but a form that was sent is taken along (307 repeats method and body)."""
+    first = way_to_a_code(request)
+    if first is None or request.method != "POST" or device_of(request.user.pk) is None:
+        return first
+    # Signed, or a link from elsewhere could have a form sent to any of our pages.
+    then = signing.dumps([request.user.pk, request.get_full_path()], salt=HELD_UP_SALT)
+    query = urlencode({"next": return_address(request), "then": then})
+    url = f"{reverse('admin:second_factor_code')}?{query}"
+    return HttpResponseRedirect(url, preserve_request=True)
+
+
+def held_up_at(request: HttpRequest) -> str:
+    """On the page that asks: where the form that came along was sent; "" if none did."""
+    try:
+        owner, address = signing.loads(
+            request.GET.get("then", ""), salt=HELD_UP_SALT, max_age=HELD_UP_SECONDS
+        )
+    except (signing.BadSignature, ValueError, TypeError):
+        return ""
+    return str(address) if owner == request.user.pk else ""
+
+
+def held_up_fields(request: HttpRequest) -> list[tuple[str, str]]:
+    """What was typed into the form that came along."""
+    if not held_up_at(request):
+        return []
+    return [
+        (name, value)
+        for name, values in request.POST.lists()
+        if name not in OF_THE_PAGE
+        for value in values
+    ]
+
+
 def redirect_to(page: str, request: HttpRequest) -> HttpResponseRedirect:
     """To one of the admin's pages, and from there back to where this person is."""
     query = urlencode({"next": return_address(request)})
@@ -84,6 +128,6 @@ def fresh_second_factor(
     def guarded(
         self: S, request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
     ) -> HttpResponse:
-        return way_to_a_code(request) or view(self, request, *args, **kwargs)
+        return way_to_a_code_and_back(request) or view(self, request, *args, **kwargs)
 
     return guarded

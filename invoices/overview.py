@@ -88,8 +88,7 @@ def running_batches() -> list[dict[str, Any]]:
 def _running(batch: CancellationBatch, found: dict[State, int]) -> dict[str, Any]:
     working = sum(found.get(state, 0) for state in WORKING)
     left_alone = found.get(State.INELIGIBLE, 0)
-    selected = sum(found.values())
-    total = selected - left_alone
+    total = sum(found.values()) - left_alone
     state, word = standing(batch)
     return {
         "title": str(batch),
@@ -99,9 +98,7 @@ def _running(batch: CancellationBatch, found: dict[State, int]) -> dict[str, Any
         "counts": counts_for_bar(found),
         "done": f"{total - working:,}",
         "total": f"{total:,}",
-        "selected": selected,
-        "eligible": total,
-        "left_alone": left_alone,
+        "left_alone": f"{left_alone:,}" if left_alone else "",
         "note": f"{batch.get_reason_display()} · asked by {batch.requested_by.get_username()}",
     }
 

@@ -141,11 +141,6 @@ class Progress:
         return sum(one.count for one in self.outcomes if one.state not in left_out)
 
     @property
-    def left_alone(self) -> int:
-        """How many of the selection were not eligible."""
-        return sum(one.count for one in self.outcomes if one.state == State.INELIGIBLE)
-
-    @property
     def done(self) -> int:
         """How many of the eligible need no more work."""
         return self.eligible - self.working

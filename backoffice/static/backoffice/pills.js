@@ -1,5 +1,5 @@
 "use strict";
-/* Filter menus close with Escape or a click elsewhere. Without it a second click on the pill does. */
+/* Menus (of filters, of the account) close with Escape or a click elsewhere. Without it a second click on it does. */
 {
   const open = () => document.querySelectorAll("details.pill[open]");
 

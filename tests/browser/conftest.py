@@ -1,8 +1,6 @@
 """A Chromium for the run, a site for each test, and people who come to it."""
 
-import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +11,12 @@ from django.db import connection, connections
 from django.test import Client
 from pytest_django.live_server_helper import LiveServer
 
+from tests.browser.chromium import SWITCHES, executable, what_is_missing
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 HERE = Path(__file__).parent
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-SWITCHES = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,14 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _what_is_missing() -> str:
     if connection.vendor != "sqlite":
         return "pages look the same on either database: browsers come on SQLite"
-    if executable() is None:
-        return "no Chromium on this machine"
-    return "" if find_spec("playwright") else "playwright is not installed"
-
-
-def executable() -> str | None:
-    """The browser that is installed on this machine."""
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
+    return what_is_missing()
 
 
 @pytest.fixture(scope="module")

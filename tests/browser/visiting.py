@@ -7,10 +7,8 @@ from typing import Any
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
+from tests.browser.chromium import WIDE
 from tests.browser.conftest import cookie_of
-
-WIDE = {"width": 1280, "height": 900}
-NARROW = {"width": 390, "height": 844}
 
 
 class Visit:
@@ -45,9 +43,10 @@ class Visit:
             self.said.append(f"failed: {request.url}: {request.failure}")
 
     def _hear(self, message: ConsoleMessage) -> None:
-        # Chromium itself remarks on the status of a page that was refused, and gives hints on
-        # password managers that only who asks for them sees.
-        if not message.text.startswith(("Failed to load resource", "[DOM]")):
+        # Chromium itself remarks on the status of a page that was refused and on a field that
+        # the admin's script focuses before it can, and gives hints on password managers that
+        # only who asks for them sees.
+        if not message.text.startswith(("Failed to load resource", "Autofocus", "[DOM]")):
             self.said.append(message.text)
 
 

@@ -16,6 +16,7 @@ from django.db import connection
 from invoices import drain
 from invoices.models import CancellationBatch, HistoryEvent
 from providers.sandbox.running import SandboxServer
+from tests.approvals.requests import rule
 from tests.browser.visiting import Visit, visiting
 from tests.engine.scene import Scene
 from tests.factories import UserFactory
@@ -130,6 +131,37 @@ def test_all_of_it_works_without_a_script(chromium: "Browser", site: str, scene:
     assert len(scene.cancels()) == 2
 
 
+def test_a_batch_that_an_operator_asks_for_runs_when_another_person_approves_it(
+    chromium: "Browser", site: str, scene: Scene
+) -> None:
+    rule("count", 50)
+    approver = UserFactory.create(role="approver", username="ann")
+    with (
+        visiting(chromium, site, scene.operator) as asks,
+        visiting(chromium, site, approver) as answers,
+    ):
+        choose_all(asks)
+        assert "This batch needs an approver" in asks.text()
+        asks.page.select_option("select[name=reason]", "duplicate")
+        button(asks, "Ask for approval to cancel 60 invoices").click()
+        asks.page.wait_for_url(re.compile(r"/cancellationbatch/\d+/change/"))
+        assert "waits for another person’s approval" in asks.text()
+
+        answers.open("/admin/")
+        answers.page.click("text=/Batch \\d+: cancel invoices/")
+        answers.page.fill("#note", "Seen in the ledger.")
+        with working(scene):
+            assert not scene.cancels()
+            button(answers, "Approve: cancel 60 invoices").click()
+            # The page of who asked is renewed by its own script.
+            asks.page.wait_for_selector("text=/60 cancelled/")
+        asks.page.reload()
+        assert "Approved by ann" in " ".join(asks.text().split())
+        assert "Seen in the ledger." in asks.text()
+        assert asks.said == answers.said == []
+    assert len(scene.cancels()) == 60
+
+
 def test_an_auditor_goes_from_a_search_to_the_bytes_that_were_sent(
     chromium: "Browser", site: str, scene: Scene
 ) -> None:
@@ -171,6 +203,34 @@ def test_an_administrator_pauses_an_account_and_says_why(
         assert "The provider asked for quiet." in visit.text()
     scene.account.refresh_from_db()
     assert scene.account.is_paused
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_ones_password_is_changed_by_the_menu_under_ones_name(
+    chromium: "Browser", site: str, width: int
+) -> None:
+    user = User.objects.create_user("somebody", password=PASSWORD, is_staff=True)
+    viewport = {"width": width, "height": 844}
+    with visiting(chromium, site, user, viewport=viewport, java_script_enabled=False) as visit:
+        visit.open("/admin/")
+        visit.page.click("summary:has-text('somebody')")
+        visit.page.click("text=Change password")
+        assert visit.page.url.endswith("/admin/password_change/")
+
+
+def test_the_search_box_is_reached_by_a_chord_and_by_no_single_key(
+    chromium: "Browser", site: str
+) -> None:
+    with visiting(chromium, site, UserFactory.create(role="operator")) as visit:
+        visit.open(LIST)
+        focused = "document.activeElement.id"
+        for key in "/ks":
+            visit.page.keyboard.press(key)
+        assert visit.page.evaluate(focused) == ""
+        visit.page.keyboard.press("Control+k")
+        assert visit.page.evaluate(focused) == "searchbar"
+        visit.page.keyboard.type("a/k")
+        assert visit.page.input_value("#searchbar") == "a/k"
 
 
 def test_signing_in_changing_the_theme_and_signing_out(chromium: "Browser", site: str) -> None:

@@ -168,6 +168,7 @@ def _tables(numbers: range, start: Start) -> Iterator[tuple[type[models.Model], 
     attempted = [n for n in numbers if n % 4]
     yield Invoice, (_invoice(n, start) for n in numbers)
     yield CancellationBatch, (_batch(n, start) for n in numbers if n % BATCH_SIZE == 0)
+    yield CancellationBatch.accounts.through, _noted(attempted, start)
     yield CancellationAttempt, (_attempt(n, start) for n in attempted)
     yield ProviderRequest, (row for n in attempted for row in _requests(n, start))
     yield ProviderResponse, (row for n in attempted for row in _responses(n))
@@ -219,6 +220,13 @@ def _batch(n: int, start: Start) -> Row:
         "confirmed_at": _moment(n),
         "finished_at": _moment(n) + timedelta(hours=9),
     }
+
+
+def _noted(attempted: Sequence[int], start: Start) -> Iterator[Row]:
+    """Which accounts each batch has to do with."""
+    pairs = {(start.batch + n // BATCH_SIZE, _account(n, start)) for n in attempted}
+    for batch, account in sorted(pairs):
+        yield {"cancellationbatch_id": batch, "provideraccount_id": account}
 
 
 def _attempt(n: int, start: Start) -> Row:

@@ -21,7 +21,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from invoices import stepping_up
+from invoices import access, stepping_up
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -33,12 +33,15 @@ ALWAYS_OPEN = ("login", "logout")
 
 
 class Backend(ModelBackend):
-    """Django's own, but it reads a person and the number of their second factor in one query."""
+    """Django's own, but one query reads a person with their second factor and their limit."""
 
     def get_user(self, user_id: int) -> User | None:
-        """Who is behind a session; `device_id` is None without a second factor."""
+        """Who is behind a session; `device_id` is None without a second factor.
+
+        `is_limited`: see `access.limit`.
+        """
         devices = TOTPDevice.objects.filter(user=OuterRef("pk"), confirmed=True).order_by("pk")
-        people = User.objects.annotate(device_id=Subquery(devices.values("pk")[:1]))
+        people = access.people().annotate(device_id=Subquery(devices.values("pk")[:1]))
         found = people.filter(pk=user_id).first()
         return found if found is not None and self.user_can_authenticate(found) else None
 

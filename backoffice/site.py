@@ -203,7 +203,7 @@ class BackofficeSite(AdminSite):
         url = reverse(
             f"admin:{options.app_label}_{options.model_name}_changelist", current_app=self.name
         )
-        count = getattr(model_admin, "navigation_count", int)()
+        count = getattr(model_admin, "navigation_count", _nothing_waits)(request)
         return Link(entry.label, entry.icon, url, request.path.startswith(url), count)
 
     def _admin_of(self, label: str) -> ModelAdmin[Any] | None:
@@ -211,6 +211,10 @@ class BackofficeSite(AdminSite):
             admin for model, admin in self._registry.items() if model._meta.label == label
         )
         return next(registered, None)
+
+
+def _nothing_waits(request: HttpRequest) -> int:
+    return 0
 
 
 def _welcome(model_or_iterable: type[Model] | Iterable[type[Model]]) -> list[type[Model]]:

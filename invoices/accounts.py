@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models.functions import Now
 
+from invoices import access
 from invoices.models.evidence import HistoryEvent
 from invoices.recorder import DirectRecorder
 from providers.credentials import UnreadableCredentials
@@ -40,7 +41,7 @@ def pause(account: ProviderAccount, user: User | None, reason: str, code: str = 
 
     Raises `PermissionDenied`, or `AccountRefused` without a reason.
     """
-    _require(user, "providers.pause_provideraccount")
+    _require(user, "providers.pause_provideraccount", account)
     reason = " ".join(reason.replace("\0", "").split())
     if not reason or len(reason) > 300:
         raise AccountRefused("Give a reason of at most 300 characters.")
@@ -59,7 +60,7 @@ def resume(account: ProviderAccount, user: User | None) -> bool:
 
     False when there was nothing to resume. Raises `PermissionDenied`.
     """
-    _require(user, "providers.pause_provideraccount")
+    _require(user, "providers.pause_provideraccount", account)
     idle = ProviderAccount.objects.filter(pk=account.pk)
     held = idle.exclude(paused_at=None) | idle.exclude(resting_until=None)
     with transaction.atomic():
@@ -84,7 +85,7 @@ def check(account: ProviderAccount, user: User | None) -> Checked:
     Nothing is changed at the provider. Works while the account is paused, too: a test is how one
     finds out whether to resume it. Raises `PermissionDenied` only.
     """
-    _require(user, "providers.check_provideraccount")
+    _require(user, "providers.check_provideraccount", account)
     code, facts, sentence = _asked(account)
     mine = ProviderAccount.objects.filter(pk=account.pk)
     with transaction.atomic():
@@ -100,8 +101,11 @@ def check(account: ProviderAccount, user: User | None) -> Checked:
 def add(
     account: ProviderAccount, user: User | None, credentials: Mapping[str, str], note: str = ""
 ) -> None:
-    """Store a new account, already validated, with its credentials."""
-    _require(user, "providers.add_provideraccount")
+    """Store a new account, already validated, with its credentials.
+
+    Nobody who is limited adds one: it would not be among theirs.
+    """
+    _require(user, "providers.add_provideraccount", None)
     account.set_credentials(credentials)
     with transaction.atomic():
         account.save(force_insert=True)
@@ -119,7 +123,7 @@ def change(
     Only these columns are written: a drain may be writing others at this moment. The history
     names what was changed and tells no value. False when there is nothing to change.
     """
-    _require(user, "providers.change_provideraccount")
+    _require(user, "providers.change_provideraccount", account)
     if not fields and not credentials:
         return False
     columns = list(fields)
@@ -158,9 +162,13 @@ def _asked(account: ProviderAccount) -> tuple[str, dict[str, str], str]:
     return "", dict(result.facts), result.summary
 
 
-def _require(user: User | None, permission: str) -> None:
-    if user is not None and not (user.is_active and user.has_perm(permission)):
+def _require(user: User | None, permission: str, account: ProviderAccount | None) -> None:
+    """That they may do so with this account, or, if it is None, with one that is not there yet."""
+    if user is None:
+        return
+    if not (user.is_active and user.has_perm(permission)):
         raise PermissionDenied("This needs a permission that you do not have.")
+    access.require_accounts(user, None if account is None else [account.pk])
 
 
 def _record(

@@ -17,7 +17,7 @@ from django.db.models import BigIntegerField, Count, ExpressionWrapper, F, Max, 
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
-from invoices import frozen
+from invoices import access, frozen
 from invoices.models.approval import ApprovalRule
 from invoices.models.attempt import AttemptQuerySet, CancellationAttempt, State
 from invoices.models.batch import CancellationBatch
@@ -136,15 +136,34 @@ def store(rule: ApprovalRule, user: User) -> None:
     with transaction.atomic():
         kept = ApprovalRule.objects.select_for_update(of=("self",)).select_related("account")
         before = kept.filter(pk=rule.pk).first() if rule.pk else None
+        for one in (before, rule):
+            access.require_accounts(user, _reach(one))
         rule.save()
-        was = before.in_words() if before else "no such rule"
-        HistoryEvent.objects.create(
-            kind=HistoryEvent.Kind.RULE_CHANGED,
-            actor=user,
-            account=rule.account,
-            code="changed" if before else "added",
-            detail=f"Before: {was}. Now: {rule.in_words()}."[:500],
-        )
+        if before is None:
+            _record(rule, user, "added", "no such rule", rule.in_words())
+        elif before.account_id in (None, rule.account_id):
+            _record(rule, user, "changed", before.in_words(), rule.in_words())
+        else:
+            # Told apart, as whoever is limited to one of the accounts knows nothing of the other.
+            _record(before, user, "changed", before.in_words(), "a rule for other accounts")
+            _record(rule, user, "changed", "a rule for other accounts", rule.in_words())
+
+
+def _reach(rule: ApprovalRule | None) -> list[int] | None:
+    """The accounts for which a rule holds, None for all of them."""
+    if rule is None:
+        return []
+    return None if rule.account_id is None else [rule.account_id]
+
+
+def _record(rule: ApprovalRule, user: User, code: str, was: str, now: str) -> None:
+    HistoryEvent.objects.create(
+        kind=HistoryEvent.Kind.RULE_CHANGED,
+        actor=user,
+        account=rule.account,
+        code=code,
+        detail=f"Before: {was}. Now: {now}."[:500],
+    )
 
 
 def _asked_within_a_day(batch: CancellationBatch) -> AttemptQuerySet:

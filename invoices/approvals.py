@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from invoices import batches, frozen
+from invoices import access, batches, frozen
 from invoices.batches import BatchRefused, BatchState
 from invoices.contention import again
 from invoices.models.approval import AwaitingBatch
@@ -47,6 +47,16 @@ def waiting() -> QuerySet[AwaitingBatch]:
     ).order_by("expires_at", "pk")
 
 
+def waiting_for(user: User) -> QuerySet[AwaitingBatch]:
+    """Those of them that this person may see."""
+    return access.narrow(user, waiting())
+
+
+def answerable_by(user: User) -> QuerySet[AwaitingBatch]:
+    """Those that others asked for, so that this person could answer them."""
+    return waiting_for(user).exclude(requested_by=user)
+
+
 def may_see_queue(user: User) -> bool:
     """Those who approve, and those who may see by which rules."""
     return user.has_perm(APPROVE) or user.has_perm("invoices.view_approvalrule")
@@ -65,9 +75,10 @@ def may_recall(batch: CancellationBatch, user: User) -> bool:
 
 
 def approvers(batch: CancellationBatch) -> QuerySet[User]:
-    """Who may approve it."""
+    """Who may approve it: those to whom all its accounts belong."""
     people = User.objects.with_perm(APPROVE, backend=BACKEND).filter(is_active=True)
-    return people.exclude(pk=batch.requested_by_id).order_by("username")
+    others = people.exclude(pk=batch.requested_by_id).order_by("username")
+    return access.admitted(batch, others)
 
 
 def approve(batch: CancellationBatch, user: User, answer: Answer) -> CancellationBatch:
@@ -128,6 +139,7 @@ def recall(batch: CancellationBatch, user: User, note: str = "") -> Cancellation
             locked = CancellationBatch.objects.select_for_update().get(pk=batch.pk)
             if not _permitted_to_recall(locked, user):
                 raise PermissionDenied("Only its requester or an approver can recall a batch.")
+            access.require(user, locked)
             if locked.state == BatchState.AWAITING_APPROVAL:
                 _end(locked, user, BatchState.RECALLED, said)
             elif locked.is_delayed:
@@ -159,12 +171,13 @@ def expire_overdue() -> int:
     return sum(ended)
 
 
-def awaited_elsewhere(batch: CancellationBatch) -> list[tuple[int, int]]:
-    """Of this batch's invoices, how many are in which other batch that waits for approval."""
+def awaited_elsewhere(batch: CancellationBatch, user: User) -> list[tuple[int, int]]:
+    """How many of its invoices are in which other batch, of those this person sees, that waits."""
     mine = frozen.drafts(batch).order_by().values("invoice_id")
+    elsewhere = waiting_for(user).exclude(pk=batch.pk).order_by()
     others = CancellationAttempt.objects.filter(
-        state=State.DRAFT, batch__in=waiting().exclude(pk=batch.pk).order_by().values("pk")
-    ).filter(invoice__in=mine)
+        state=State.DRAFT, batch__in=elsewhere.values("pk"), invoice__in=mine
+    )
     found: dict[int, int] = {}
     for number in others.order_by("batch_id").values_list("batch_id", flat=True):
         found[number] = found.get(number, 0) + 1
@@ -177,6 +190,7 @@ def _answerable(batch_id: int, user: User, answer: Answer) -> CancellationBatch:
     if not (user.is_active and user.has_perm(APPROVE)):
         raise PermissionDenied("This needs a permission that you do not have. Nothing was sent.")
     batch = CancellationBatch.objects.select_for_update().get(pk=batch_id)
+    access.require(user, batch)
     if batch.requested_by_id == user.pk:
         raise BatchRefused(
             f"You asked for {_lower(batch)} yourself, so another person has to answer it."
@@ -199,7 +213,8 @@ def _still_as_asked(batch: CancellationBatch) -> None:
             f"What is stored of {_lower(batch)} is not what was asked for. Nothing was sent."
         )
     requester = _as_of_now(batch.requested_by)
-    if not (requester.is_active and requester.has_perm(REQUEST)):
+    still_may = requester.is_active and requester.has_perm(REQUEST)
+    if not (still_may and access.sees(requester, batch)):
         raise BatchRefused(
             f"{requester.get_username()}, who asked for {_lower(batch)}, may no longer cancel"
             " invoices. Nothing was sent."
@@ -254,7 +269,7 @@ def _cleaned(note: str) -> str:
 
 def _as_of_now(user: User) -> User:
     """The person as the database knows them, without what was looked up before."""
-    return User.objects.get(pk=user.pk)
+    return access.people().get(pk=user.pk)
 
 
 def _lower(batch: CancellationBatch) -> str:

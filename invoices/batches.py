@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from invoices import approval_rules, frozen
+from invoices import access, approval_rules, frozen
 from invoices.approval_rules import Need
 from invoices.contention import again
 from invoices.models.attempt import AttemptQuerySet, CancellationAttempt, State, Step
@@ -90,7 +90,9 @@ def freeze(user: User, invoices: QuerySet[Invoice], selection: str) -> Cancellat
         batch.selected_count = CancellationAttempt.objects.freeze(batch, invoices)
         if not batch.selected_count:
             raise BatchRefused("No invoice is selected. Nothing was sent.")
-        frozen.rule_out(batch)
+        accounts = frozen.note_accounts(batch)
+        access.require_accounts(user, accounts)
+        frozen.rule_out(batch, accounts)
         batch.digest = frozen.digest(batch)
         batch.save(update_fields=["selected_count", "digest"])
         batch.record(user, "", BatchState.DRAFT, f"{batch.selected_count:,} selected")
@@ -106,6 +108,7 @@ def confirm(batch: CancellationBatch, user: User, confirmation: Confirmation) ->
     _require(user, "invoices.cancel_invoice")
     if batch.requested_by_id != user.pk:
         raise PermissionDenied("Only the person who prepared a batch can confirm it.")
+    access.require(user, batch)
     reason, note, options = _checked(confirmation)
     given = {"reason": reason, "note": note, "options": options}
     changed = frozen.changed(batch)
@@ -126,6 +129,7 @@ def resume(batch: CancellationBatch, user: User) -> None:
 
 def stop(batch: CancellationBatch, user: User) -> int:
     """Withdraw all that is provably unsent; the rest is settled by reading. Returns how many."""
+    access.require(user, batch)
     batch.refresh_from_db()
     state = BatchState(batch.state)
     if state not in (BatchState.RUNNING, BatchState.PAUSED):
@@ -144,6 +148,7 @@ def stop(batch: CancellationBatch, user: User) -> int:
 def retry(batch: CancellationBatch, user: User) -> CancellationBatch:
     """A new draft of what ended without being carried out; it is previewed and confirmed anew."""
     _require(user, "invoices.cancel_invoice")
+    access.require(user, batch)
     if batch.state not in (BatchState.FINISHED, *NEVER_STARTED):
         raise BatchRefused(f"{batch} is not finished yet. Nothing was sent.")
     again = retryable(batch).values("invoice_id")
@@ -160,6 +165,8 @@ def discard(batch: CancellationBatch, user: User | None) -> None:
     """Give up a draft: its rows are forgotten, that it existed is not."""
     if user is not None and batch.requested_by_id != user.pk:
         raise PermissionDenied("Only the person who prepared a batch can discard it.")
+    if user is not None:
+        access.require(user, batch)
     with transaction.atomic():
         if batch.move(user, BatchState.DRAFT, BatchState.DISCARDED):
             batch.attempts.filter(state__in=(State.DRAFT, State.INELIGIBLE)).delete()
@@ -234,9 +241,11 @@ def _confirmed(
 def _need(batch: CancellationBatch, confirmation: Confirmation) -> Need:
     """What the rules say now, which must be what the operator was told.
 
-    Two batches of one person wait for one another here: each counts towards the other's day.
+    Two batches of one person wait for one another here: each counts towards the other's day. A new
+    limit of that person waits, too, or holds already.
     """
-    User.objects.select_for_update(no_key=True).get(pk=batch.requested_by_id)
+    locked = access.people().select_for_update(of=("self",), no_key=True)
+    access.require(locked.get(pk=batch.requested_by_id), batch)
     need = approval_rules.needed(batch)
     if bool(need) == confirmation.asks:
         return need
@@ -311,6 +320,7 @@ def _control(batch: CancellationBatch, user: User, expected: BatchState, to: Bat
     _require(user, "invoices.control_cancellationbatch")
     if batch.requested_by_id != user.pk and not user.is_superuser:
         raise PermissionDenied("Only the person who started a batch can pause or stop it.")
+    access.require(user, batch)
     if not batch.move(user, expected, to):
         batch.refresh_from_db()
         raise BatchRefused(f"{batch} is {batch.get_state_display().lower()} now.")

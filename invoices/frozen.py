@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 from django.contrib.auth.models import User
 from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, Value, When
@@ -26,11 +27,19 @@ def drafts(batch: CancellationBatch) -> AttemptQuerySet:
     return batch.attempts.all().filter(state=State.DRAFT)
 
 
-def rule_out(batch: CancellationBatch) -> None:
+def note_accounts(batch: CancellationBatch) -> frozenset[int]:
+    """Note with a batch that was just frozen at which accounts its invoices are; returns these."""
+    found = batch.attempts.order_by().values_list("account", flat=True).distinct()
+    ids = frozenset(found)
+    batch.accounts.add(*ids)
+    return ids
+
+
+def rule_out(batch: CancellationBatch, accounts: Iterable[int]) -> None:
     """Mark what is not eligible: one decision for each combination of facts, not for each row."""
     rows = batch.attempts.all()
     rows.filter(spoken_for()).rule_out(SPOKEN_FOR)
-    ready = {pk: _has_credentials(pk) for pk in rows.values_list("account", flat=True).distinct()}
+    ready = {pk: _has_credentials(pk) for pk in accounts}
     combinations = (
         drafts(batch)
         .order_by()

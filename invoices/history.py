@@ -10,6 +10,7 @@ from datetime import datetime
 from django.contrib.auth.models import User
 from django.db.models import F, Q, QuerySet
 
+from invoices import access
 from invoices.models import (
     CallSubject,
     CancellationAttempt,
@@ -268,6 +269,7 @@ def payload_opened(user: User, call: ProviderRequest, what: str) -> None:
 
     `what` was read, and how: "answer opened", "body of the request downloaded".
     """
+    access.require(user, call)
     about: list[tuple[int | None, int | None, int | None]] = list(
         call.subjects.values_list("invoice_id", "attempt_id", "attempt__batch_id")
     )

@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from invoices import approvals, reviews
+from invoices import access, approvals, reviews
 from invoices.models import CancellationAttempt, CancellationBatch, Invoice, SealerNote
 from invoices.models.attempt import WORKING, State
 from invoices.progress import (
@@ -58,29 +58,24 @@ def overview(user: User) -> dict[str, Any]:
     return {
         "tiles": [asdict(tile) for tile in _tiles(user)],
         "approvals": _approvals(user),
-        "batches": running_batches(),
+        "batches": running_batches(user),
         "poll_url": reverse("admin:invoices_cancellationbatch_running"),
-        "outcomes": _outcomes(),
-        "accounts": [
-            _health(user, one) for one in ProviderAccount.objects.select_related("paused_by")
-        ],
+        "outcomes": _outcomes(user),
+        "accounts": [_health(user, one) for one in _accounts(user).select_related("paused_by")],
         "worker": _worker(),
         "checkpoints": _checkpoints(user),
     }
 
 
 def _tiles(user: User) -> list[Tile]:
-    tiles = [_open(), _due(), _cancelled_today(), _needs_review(user)]
+    tiles = [_open(user), _due(user), _cancelled_today(user), _needs_review(user)]
     return [*tiles, _to_approve(user)] if user.has_perm(approvals.APPROVE) else tiles
 
 
-def running_batches() -> list[dict[str, Any]]:
-    """The newest batches in which something may still happen."""
-    batches = list(
-        CancellationBatch.objects.filter(state__in=RUNNING).select_related("requested_by")[
-            :MOST_BATCHES
-        ]
-    )
+def running_batches(user: User) -> list[dict[str, Any]]:
+    """The newest batches, of those that this person sees, in which something may still happen."""
+    running = access.narrow(user, CancellationBatch.objects.filter(state__in=RUNNING))
+    batches = list(running.select_related("requested_by")[:MOST_BATCHES])
     found = counts_of([one.pk for one in batches])
     return [_running(one, found.get(one.pk, {})) for one in batches]
 
@@ -103,28 +98,36 @@ def _running(batch: CancellationBatch, found: dict[State, int]) -> dict[str, Any
     }
 
 
-def _open() -> Tile:
-    count = Invoice.objects.filter(status=Invoice.Status.OPEN).count()
-    accounts = ProviderAccount.objects.count()
+def _accounts(user: User) -> QuerySet[ProviderAccount]:
+    return access.narrow(user, ProviderAccount.objects.all())
+
+
+def _attempts(user: User) -> QuerySet[CancellationAttempt]:
+    return access.narrow(user, CancellationAttempt.objects.all())
+
+
+def _open(user: User) -> Tile:
+    invoices = access.narrow(user, Invoice.objects.filter(status=Invoice.Status.OPEN))
+    count, accounts = invoices.count(), _accounts(user).count()
     note = "at 1 provider account" if accounts == 1 else f"at {accounts} provider accounts"
     return Tile("Open invoices", f"{count:,}", note, "quiet", _invoices("status=open"))
 
 
-def _due() -> Tile:
-    due = CancellationAttempt.objects.filter(due_at__lte=Now())
+def _due(user: User) -> Tile:
+    due = _attempts(user).filter(due_at__lte=Now())
     figures = due.aggregate(count=Count("pk"), oldest=Min("due_at"))
     note = f"longest due for {_age(figures['oldest'])}" if figures["oldest"] else "nothing is due"
     href = _invoices("attempt=working")
     return Tile("Work due", f"{figures['count']:,}", note, "run", href)
 
 
-def _cancelled_today() -> Tile:
+def _cancelled_today(user: User) -> Tile:
     """Over the batches that were not over yet this morning: an index range, not the table."""
     midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     recent = CancellationBatch.objects.filter(
         Q(finished_at=None) | Q(finished_at__gte=midnight), confirmed_at__isnull=False
     )
-    done = CancellationAttempt.objects.filter(
+    done = _attempts(user).filter(
         batch__in=recent.values("pk"), state=State.CANCELLED, finished_at__gte=midnight
     )
     # What two persons decided is no word of the provider's.
@@ -139,7 +142,8 @@ def _cancelled_today() -> Tile:
 
 
 def _needs_review(user: User) -> Tile:
-    waiting = reviews.waiting().order_by().aggregate(count=Count("pk"), since=Min("finished_at"))
+    parked = reviews.waiting_for(user).order_by()
+    waiting = parked.aggregate(count=Count("pk"), since=Min("finished_at"))
     href = _invoices(f"attempt={State.NEEDS_REVIEW}")
     if reviews.may_see_reviews(user):
         href = reverse("admin:invoices_cancellationattempt_changelist")
@@ -151,7 +155,7 @@ def _needs_review(user: User) -> Tile:
 
 def _to_approve(user: User) -> Tile:
     """Batches of others."""
-    waiting = approvals.waiting().exclude(requested_by=user).order_by()
+    waiting = approvals.answerable_by(user).order_by()
     found = waiting.aggregate(count=Count("pk"), first=Min("expires_at"))
     label, href = "Waiting for my approval", reverse("admin:invoices_awaitingbatch_changelist")
     if not found["count"]:
@@ -168,7 +172,7 @@ def _approvals(user: User) -> list[dict[str, str]]:
 def _batches_to_approve(user: User) -> list[dict[str, str]]:
     if not user.has_perm(approvals.APPROVE):
         return []
-    rows = approvals.waiting().exclude(requested_by=user).select_related("requested_by")
+    rows = approvals.answerable_by(user).select_related("requested_by")
     return [
         {
             "title": f"{one}: cancel invoices ({one.get_reason_display().lower()})?",
@@ -184,7 +188,7 @@ def _decisions_to_confirm(user: User) -> list[dict[str, str]]:
     """Decisions that others have proposed and that this person may confirm."""
     if not user.has_perm(reviews.PERMISSION):
         return []
-    proposed = reviews.proposals().exclude(proposed_by=user)
+    proposed = access.narrow(user, reviews.proposals()).exclude(proposed_by=user)
     rows = proposed.select_related("attempt__invoice", "proposed_by")[:MOST_APPROVALS]
     return [
         {
@@ -196,11 +200,12 @@ def _decisions_to_confirm(user: User) -> list[dict[str, str]]:
     ]
 
 
-def _outcomes() -> dict[str, Any]:
+def _outcomes(user: User) -> dict[str, Any]:
     """By provider, over the batches confirmed in the last thirty days."""
     recent = CancellationBatch.objects.filter(confirmed_at__gte=Now() - timedelta(days=DAYS))
     rows = (
-        CancellationAttempt.objects.filter(batch__in=recent.values("pk"), state__in=ENDS)
+        _attempts(user)
+        .filter(batch__in=recent.values("pk"), state__in=ENDS)
         .order_by()
         .values_list("account__provider", "state")
         .annotate(count=Count("pk"))

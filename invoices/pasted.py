@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Count, Min, QuerySet
 from django.db.models.functions import Now
 
-from invoices import bulk
+from invoices import access, bulk
 from invoices.models import HistoryEvent, Invoice, PastedEntry, PastedList
 from invoices.search import named
 
@@ -81,6 +81,7 @@ def paste(user: User, visible: QuerySet[Invoice], text: str) -> PastedList:
         raise PermissionDenied("This needs a permission that you do not have.")
     entries = entries_of(text)
     distinct = {_key(entry): entry for entry in reversed(entries)}
+    visible = access.narrow(user, visible)
     matches = list(_matches(visible, list(distinct.values())))
     known = {_key(entry) for entry, _ in matches}
     unmatched = [entry for entry in reversed(distinct.values()) if _key(entry) not in known]
@@ -106,16 +107,25 @@ def kept_for(user: User) -> QuerySet[PastedList]:
     return PastedList.objects.filter(owner=user, created_at__gte=Now() - LIFE)
 
 
-def ambiguous(pasted: PastedList, most: int) -> tuple[int, list[Ambiguous]]:
+def unmatched(pasted: PastedList, user: User) -> list[str]:
+    """What no invoice that this person sees is called: perhaps less is theirs than at that time."""
+    if not access.is_limited(user):
+        return pasted.unmatched
+    rows = pasted.rows.order_by("pk")
+    theirs = set(access.narrow(user, rows).values_list("entry", flat=True))
+    found = dict.fromkeys(rows.values_list("entry", flat=True))
+    return [*pasted.unmatched, *(entry for entry in found if entry not in theirs)]
+
+
+def ambiguous(pasted: PastedList, user: User, most: int) -> tuple[int, list[Ambiguous]]:
     """How many entries more than one invoice is called, and the first of them with these."""
+    theirs = access.narrow(user, pasted.rows.all())
     several = (
-        pasted.rows.values("entry")
-        .annotate(several=Count("pk"), first=Min("pk"))
-        .filter(several__gt=1)
+        theirs.values("entry").annotate(several=Count("pk"), first=Min("pk")).filter(several__gt=1)
     )
     entries = list(several.order_by("first").values_list("entry", flat=True)[:most])
     by_entry: dict[str, list[Invoice]] = {entry: [] for entry in entries}
-    rows = pasted.rows.filter(entry__in=entries).select_related("invoice__account").order_by("pk")
+    rows = theirs.filter(entry__in=entries).select_related("invoice__account").order_by("pk")
     for row in rows:
         by_entry[row.entry].append(row.invoice)
     return several.count(), [Ambiguous(entry, tuple(found)) for entry, found in by_entry.items()]

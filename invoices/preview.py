@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db.models import BigIntegerField, Count, ExpressionWrapper, F, Sum
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
@@ -96,8 +97,8 @@ class Preview:
     """(batch, invoices): in which other batches, that wait for approval, some of these are."""
 
 
-def preview(batch: CancellationBatch, chosen: Choices) -> Preview:
-    """The facts of a draft, with the providers' options as they are chosen so far."""
+def preview(batch: CancellationBatch, chosen: Choices, user: User) -> Preview:
+    """The facts of a draft for this person, with the providers' options as chosen so far."""
     sums = tuple(_sums(batch))
     per_account = _per_account(batch)
     accounts = list(ProviderAccount.objects.filter(pk__in=per_account))
@@ -115,7 +116,7 @@ def preview(batch: CancellationBatch, chosen: Choices) -> Preview:
         stale=sum(stale for _, stale in per_account.values()),
         worker_alive=worker_is_alive(),
         need=approval_rules.needed(batch),
-        elsewhere=tuple(approvals.awaited_elsewhere(batch)),
+        elsewhere=tuple(approvals.awaited_elsewhere(batch, user)),
     )
 
 

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
-from invoices import batches
+from invoices import access, batches
 from invoices.models.attempt import CancellationAttempt, State, Step
 from invoices.models.evidence import HistoryEvent
 from invoices.models.review import ReviewDecision
@@ -37,6 +37,11 @@ def waiting() -> QuerySet[CancellationAttempt]:
     )
 
 
+def waiting_for(user: User) -> QuerySet[CancellationAttempt]:
+    """Those of them that this person may see."""
+    return access.narrow(user, waiting())
+
+
 def proposals() -> QuerySet[ReviewDecision]:
     """Proposals that a second person may answer, the oldest first.
 
@@ -50,7 +55,7 @@ def proposals() -> QuerySet[ReviewDecision]:
 
 def propose(attempt: CancellationAttempt, user: User, outcome: str, reason: str) -> ReviewDecision:
     """Say how an attempt is to end, and why. Raises `PermissionDenied` or `ReviewRefused`."""
-    _require(user)
+    _require(user, attempt)
     reason = reason.strip().replace("\0", "")
     if outcome not in {str(one) for one in ReviewDecision.OUTCOMES}:
         raise ReviewRefused("Choose how the attempt is to end. Nothing was changed.")
@@ -72,7 +77,7 @@ def propose(attempt: CancellationAttempt, user: User, outcome: str, reason: str)
 
 def confirm(decision: ReviewDecision, user: User) -> None:
     """Put a proposal into effect; never one's own. Raises `PermissionDenied`, `ReviewRefused`."""
-    _require(user)
+    _require(user, decision.attempt)
     if decision.proposed_by_id == user.pk:
         raise PermissionDenied("A second person has to confirm a decision.")
     with transaction.atomic():
@@ -87,7 +92,7 @@ def confirm(decision: ReviewDecision, user: User) -> None:
 
 def decline(decision: ReviewDecision, user: User) -> None:
     """Turn a proposal down, or take back one's own. Raises `PermissionDenied`, `ReviewRefused`."""
-    _require(user)
+    _require(user, decision.attempt)
     own = decision.proposed_by_id == user.pk
     with transaction.atomic():
         _answer(decision, user, Answer.TAKEN_BACK if own else Answer.DECLINED)
@@ -150,6 +155,7 @@ def _cut(text: str, length: int = 500) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _require(user: User) -> None:
+def _require(user: User, attempt: CancellationAttempt) -> None:
     if not (user.is_active and user.has_perm(PERMISSION)):
         raise PermissionDenied("This needs a permission that you do not have.")
+    access.require(user, attempt)

@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 from django.http import QueryDict
 from django.utils.http import urlencode
 
+from invoices import access
 from invoices.models import HistoryEvent, SavedView
 from invoices.search import MOST_CHARACTERS
 
@@ -64,10 +65,18 @@ def canonical(asked: QueryDict) -> str:
 
 
 def open_to(user: User) -> QuerySet[SavedView]:
-    """The views that a person has: own ones, and those shared with one of their roles."""
+    """The views that a person has: own ones, and those shared with one of their roles.
+
+    None that is about an account that is not theirs.
+    """
     roles = user.groups.values("pk")
     shared = Q(owner__is_active=True, shared_with__in=roles)
-    return SavedView.objects.filter(Q(owner=user) | shared).select_related("owner", "shared_with")
+    views = SavedView.objects.filter(Q(owner=user) | shared).select_related("owner", "shared_with")
+    theirs = access.limit(user)
+    if theirs is None:
+        return views
+    of_theirs = Q(query__regex=rf"(^|&)account=({'|'.join(map(str, sorted(theirs)))})(&|$)")
+    return views.filter(~Q(query__regex=r"(^|&)account=") | of_theirs)
 
 
 def may_share_with(user: User) -> QuerySet[Group]:

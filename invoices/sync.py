@@ -16,6 +16,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from invoices import access
 from invoices.absorb import Counts, apply_remote
 from invoices.models.evidence import HistoryEvent
 from invoices.models.invoice import Invoice
@@ -57,6 +58,8 @@ def request(
     needed = "invoices.refresh_invoice" if refresh else "invoices.add_syncrun"
     if user is not None and not (user.is_active and user.has_perm(needed)):
         raise PermissionDenied("This needs a permission that you do not have. Nothing was read.")
+    if user is not None:
+        access.require_accounts(user, [account.pk])
     problem = _obstacle(account)
     if problem:
         raise SyncRefused(f"{problem} Nothing was read.")

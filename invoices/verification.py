@@ -268,6 +268,17 @@ def _counts(provider: Provider) -> Iterator[str]:
             yield f"{batch} is finished, some of its attempts are not"
 
 
+def _accounts_of_batches(provider: Provider) -> Iterator[str]:
+    """Who may see a batch follows from the accounts noted with it: they are its attempts'."""
+    through = CancellationBatch.accounts.through._default_manager
+    kept = through.exclude(cancellationbatch__state="discarded")
+    noted = set(kept.values_list("cancellationbatch", "provideraccount"))
+    held = set(CancellationAttempt.objects.order_by().values_list("batch", "account").distinct())
+    for batch, account in sorted(held ^ noted):
+        word = "without" if (batch, account) in held else "with"
+        yield f"batch {batch} is noted {word} account {account}"
+
+
 def _chains(provider: Provider) -> Iterator[str]:
     """9: the history of each attempt is unbroken, legal, and ends where the attempt is."""
     steps: dict[int, list[HistoryEvent]] = defaultdict(list)
@@ -328,6 +339,7 @@ CHECKS: Mapping[str, Callable[[Provider], Iterable[str]]] = {
     "no two cancels at once": _overlaps,
     "nothing stands still": _standing_still,
     "counts add up": _counts,
+    "accounts are noted": _accounts_of_batches,
     "history is whole": _chains,
     "no secret is kept": _secrets,
     "the rate is kept": _rates,

@@ -10,7 +10,8 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
-from invoices.models import Invoice, remote_values
+from invoices import access
+from invoices.models import AccountAccess, Invoice, remote_values
 from providers.adapters import ADAPTERS
 from providers.adapters.base import RemoteInvoice
 from providers.models import ProviderAccount
@@ -61,6 +62,13 @@ class AccountFactory(DjangoModelFactory[ProviderAccount]):
         held = CREDENTIALS.get(self.name, {}) if extracted is None else extracted
         self.set_credentials(held)
         self.save()
+
+
+def limit(user: User, *accounts: ProviderAccount) -> User:
+    """Limit a person to these accounts; returns them as the next request would know them."""
+    AccountAccess.objects.filter(user=user).delete()
+    AccountAccess.objects.bulk_create(AccountAccess(user=user, account=one) for one in accounts)
+    return access.people().get(pk=user.pk)
 
 
 class InvoiceFactory(DjangoModelFactory[Invoice]):

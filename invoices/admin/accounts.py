@@ -17,7 +17,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from invoices import accounts, cells, sync, tasks
+from invoices import access, accounts, cells, sync, tasks
 from invoices.admin.filters import ChoiceFilter, Choices
 from invoices.admin.readonly import cell, person
 from invoices.models import SyncRun
@@ -84,7 +84,7 @@ class AccountAdmin(ProviderAccountAdmin):
     # --- the list -------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderAccount]:
-        """With the end of each account's last complete import."""
+        """Those of this person, with the end of each one's last complete import."""
         ended = (
             SyncRun.objects.filter(
                 account=OuterRef("pk"), state=SyncRun.State.FINISHED, external_ids__isnull=True
@@ -94,8 +94,8 @@ class AccountAdmin(ProviderAccountAdmin):
             .annotate(last=Max("finished_at"))
             .values("last")
         )
-        rows = super().get_queryset(request).select_related("paused_by")
-        return rows.annotate(imported_at=Subquery(ended))
+        rows = access.narrow(person(request), super().get_queryset(request))
+        return rows.select_related("paused_by").annotate(imported_at=Subquery(ended))
 
     @admin.display(description="State")
     def state(self, account: ProviderAccount) -> SafeString:
@@ -127,6 +127,10 @@ class AccountAdmin(ProviderAccountAdmin):
         return super().changelist_view(request, extra_context)
 
     # --- permissions ----------------------------------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody who is limited: a new account would not be among theirs."""
+        return super().has_add_permission(request) and not access.is_limited(person(request))
 
     def has_import_permission(self, request: HttpRequest) -> bool:
         """Who may start an import."""

@@ -5,12 +5,12 @@ from typing import Any, ClassVar, cast
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.options import ShowFacets
-from django.contrib.admin.views.main import ChangeList
-from django.db.models import Model
+from django.contrib.auth.models import User
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
-from invoices import approval_rules
+from invoices import access, approval_rules
 from invoices.admin.readonly import cell, person, with_facts
 from invoices.models import ApprovalRule
 from invoices.models.approval import LONGEST_DELAY
@@ -19,7 +19,12 @@ from providers.money import LARGEST, exponent_of, format_minor, to_minor
 
 
 class RuleForm(forms.ModelForm[ApprovalRule]):
-    """A limit as people write it: 100, or 10000.00 with its currency."""
+    """A limit as people write it: 100, or 10000.00 with its currency.
+
+    `asker` is set on the class that is made for a request.
+    """
+
+    asker: ClassVar[User]
 
     account = forms.ModelChoiceField(
         queryset=ProviderAccount.objects.all(),
@@ -56,6 +61,10 @@ class RuleForm(forms.ModelForm[ApprovalRule]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        account = cast("forms.ModelChoiceField[ProviderAccount]", self.fields["account"])
+        account.queryset = access.narrow(self.asker, ProviderAccount.objects.all())
+        if access.is_limited(self.asker):
+            account.required, account.empty_label = True, None
         if self.instance.pk:
             shown = format_minor(self.instance.threshold, self.instance.exponent)
             self.initial["limit"] = shown.replace(",", "")
@@ -106,6 +115,28 @@ class RuleAdmin(admin.ModelAdmin[ApprovalRule]):
     show_full_result_count = False
     view_on_site = False
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApprovalRule]:
+        """Those that hold for what this person sees."""
+        return access.narrow(person(request), super().get_queryset(request))
+
+    def has_change_permission(self, request: HttpRequest, obj: ApprovalRule | None = None) -> bool:
+        """A rule for all accounts is not for those to change who have some."""
+        allowed = super().has_change_permission(request, obj)
+        holds_for_all = obj is not None and obj.account_id is None
+        return allowed and not (holds_for_all and access.is_limited(person(request)))
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: ApprovalRule | None = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> type[forms.ModelForm[ApprovalRule]]:
+        """With this person's accounts."""
+        form = cast("type[RuleForm]", super().get_form(request, obj, change, **kwargs))
+        form.asker = person(request)
+        return form
+
     def has_delete_permission(self, request: HttpRequest, obj: ApprovalRule | None = None) -> bool:
         """Nobody: it is switched off instead."""
         return False
@@ -145,7 +176,7 @@ class RuleAdmin(admin.ModelAdmin[ApprovalRule]):
     ) -> HttpResponse:
         """The list, and whether any rule is in force."""
         response = super().changelist_view(request, extra_context)
-        with_facts(response, _facts)
+        with_facts(response, lambda shown: self._facts(request))
         return response
 
     def save_model(
@@ -154,6 +185,6 @@ class RuleAdmin(admin.ModelAdmin[ApprovalRule]):
         """With before and after in the history."""
         approval_rules.store(cast(ApprovalRule, obj), person(request))
 
-
-def _facts(shown: ChangeList) -> dict[str, Any]:
-    return {"none_in_force": not ApprovalRule.objects.filter(is_active=True).exists()}
+    def _facts(self, request: HttpRequest) -> dict[str, Any]:
+        rules = access.narrow(person(request), ApprovalRule.objects.filter(is_active=True))
+        return {"none_in_force": not rules.exists()}

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from invoices import approvals, cells, eligibility, frozen, tasks
+from invoices import access, approvals, cells, eligibility, frozen, tasks
 from invoices.admin.batch_rows import rows_facts
 from invoices.admin.readonly import ReadOnlyAdmin, RecordList, cell, person, with_facts
 from invoices.batches import BatchRefused
@@ -72,15 +72,15 @@ class AwaitingAdmin(ReadOnlyAdmin[AwaitingBatch]):
         """Those who answer."""
         return person(request).has_perm(approvals.APPROVE)
 
-    def navigation_count(self) -> int:
+    def navigation_count(self, request: HttpRequest) -> int:
         """How many wait, to be shown beside the entry in the navigation."""
-        return approvals.waiting().order_by().count()
+        return approvals.waiting_for(person(request)).order_by().count()
 
     # --- The queue --------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AwaitingBatch]:
         """What waits and has not expired."""
-        return approvals.waiting().select_related("requested_by")
+        return approvals.waiting_for(person(request)).select_related("requested_by")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Our list."""
@@ -91,11 +91,11 @@ class AwaitingAdmin(ReadOnlyAdmin[AwaitingBatch]):
     ) -> HttpResponse:
         """The list, and whether there are rules at all."""
         response = super().changelist_view(request, extra_context)
-        with_facts(response, lambda shown: self._facts_of_list())
+        with_facts(response, lambda shown: self._facts_of_list(request))
         return response
 
-    def _facts_of_list(self) -> dict[str, Any]:
-        rules = ApprovalRule.objects.filter(is_active=True)
+    def _facts_of_list(self, request: HttpRequest) -> dict[str, Any]:
+        rules = access.narrow(person(request), ApprovalRule.objects.filter(is_active=True))
         return {"title": "Waiting for approval", "has_rules": rules.exists()}
 
     @admin.display(description="Batch")
@@ -190,7 +190,8 @@ class AwaitingAdmin(ReadOnlyAdmin[AwaitingBatch]):
         posted = request.POST
         do = posted.get("do", "")
         keys = [int(one) for one in posted.getlist("batch") if _is_key(one)][:MOST_AT_ONCE]
-        rows = list(AwaitingBatch.objects.filter(pk__in=keys).order_by("expires_at", "pk"))
+        theirs = access.narrow(person(request), AwaitingBatch.objects.filter(pk__in=keys))
+        rows = list(theirs.order_by("expires_at", "pk"))
         if do not in STEPS or not rows:
             text = "There is no such step. Nothing was sent."
             self.message_user(request, text, messages.ERROR)
@@ -229,9 +230,11 @@ class AwaitingAdmin(ReadOnlyAdmin[AwaitingBatch]):
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> AwaitingBatch | None:
         """Also one that was answered by now, if it ever waited."""
-        rows = AwaitingBatch.objects.select_related("requested_by", "approved_by", "ended_by")
-        known = _is_key(object_id)
-        return rows.filter(pk=object_id, needs_approval=True).first() if known else None
+        if not _is_key(object_id):
+            return None
+        rows = AwaitingBatch.objects.filter(pk=object_id, needs_approval=True)
+        people = ("requested_by", "approved_by", "ended_by")
+        return access.narrow(person(request), rows.select_related(*people)).first()
 
     def change_view(
         self,
@@ -304,7 +307,7 @@ class AwaitingAdmin(ReadOnlyAdmin[AwaitingBatch]):
             "next": 0,
             "all_rows_url": self._batch_url(row.pk, "rows"),
             "title": f"Approve {str(row).lower()}?",
-            "preview": preview(row, row.options),
+            "preview": preview(row, row.options, user),
             "changed": [
                 (_why(code), count) for code, count in sorted(frozen.would_drop(row).items())
             ],

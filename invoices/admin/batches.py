@@ -129,7 +129,7 @@ class BatchAdmin(PreviewPages):
         """Everything about a batch, its first rows included."""
         waits = row.state == BatchState.AWAITING_APPROVAL
         return {
-            "preview": preview(row, row.options) if waits else None,
+            "preview": preview(row, row.options, person(request)) if waits else None,
             **self._progress_facts(request, row),
             **rows_facts(request, row),
             "chosen": _chosen_options(row),
@@ -159,7 +159,7 @@ class BatchAdmin(PreviewPages):
         """The front page's list of running batches, for polling."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        facts = {"batches": overview.running_batches()}
+        facts = {"batches": overview.running_batches(person(request))}
         return TemplateResponse(request, "admin/overview_batches.html", facts)
 
     def control_view(self, request: HttpRequest, pk: int) -> HttpResponse:

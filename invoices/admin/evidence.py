@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from invoices import cells, history
+from invoices import access, cells, history
 from invoices.admin import record_filters
 from invoices.admin.filters import AccountFilter
 from invoices.admin.keyed import KeyedAdmin, with_key
@@ -71,9 +71,9 @@ class CallAdmin(PayloadPages, KeyedAdmin[ProviderRequest]):
         text = search_term.replace("\0", "").strip()[:MOST_CHARACTERS]
         if not text:
             return queryset, False
-        if named := _calls_named(text):
+        if named := _calls_named(person(request), text):
             return queryset.filter(pk__in=named), False
-        about = CallSubject.objects.filter(invoice__in=_invoices_called(text))
+        about = CallSubject.objects.filter(invoice__in=_invoices_called(person(request), text))
         return queryset.filter(pk__in=about.values("request")), False
 
     @admin.display(description="Time")
@@ -163,7 +163,7 @@ class HistoryAdmin(KeyedAdmin[HistoryEvent]):
         if not text:
             return queryset, False
         wanted = record_filters.concerning(_people_called(text))
-        if invoices := _invoices_called(text):
+        if invoices := _invoices_called(person(request), text):
             wanted |= Q(invoice__in=invoices)
         if number := _batch_number(text):
             wanted |= Q(batch=number)
@@ -204,19 +204,19 @@ class HistoryAdmin(KeyedAdmin[HistoryEvent]):
         return {"title": row.get_kind_display(), "event": row}
 
 
-def _calls_named(text: str) -> list[UUID]:
+def _calls_named(user: User, text: str) -> list[UUID]:
     """Calls with exactly this correlation id, or this X-Request-Id."""
-    answered = ProviderResponse.objects.filter(correlation_id=text)
+    answered = access.narrow(user, ProviderResponse.objects.filter(correlation_id=text))
     found = list(answered.values_list("request", flat=True)[:MOST_NAMED])
     with suppress(ValueError):
-        mine = ProviderRequest.objects.filter(pk=UUID(text))
+        mine = access.narrow(user, ProviderRequest.objects.filter(pk=UUID(text)))
         found += mine.values_list("pk", flat=True)
     return found
 
 
-def _invoices_called(text: str) -> list[int]:
+def _invoices_called(user: User, text: str) -> list[int]:
     """Invoices with exactly this number or provider id."""
-    found = find(Invoice.objects.all(), text)
+    found = find(access.narrow(user, Invoice.objects.all()), text)
     is_named = found.whole == "named"
     return list(found.invoices.values_list("pk", flat=True)[:MOST_NAMED]) if is_named else []
 

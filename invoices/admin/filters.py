@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from invoices import access
+from invoices.admin.readonly import person
 from invoices.models import CancellationBatch
 from providers.models import ProviderAccount
 
@@ -68,9 +70,9 @@ class AccountFilter(ChoiceFilter):
     parameter_name = "account"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        """All accounts: there are few."""
-        accounts = ProviderAccount.objects.values_list("pk", "name")
-        return [(str(pk), name) for pk, name in accounts]
+        """All that this person has: there are few."""
+        accounts = access.narrow(person(request), ProviderAccount.objects.all())
+        return [(str(pk), name) for pk, name in accounts.values_list("pk", "name")]
 
 
 class BatchStateFilter(ChoiceFilter):

@@ -19,7 +19,7 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from invoices import cells
+from invoices import access, cells
 from invoices.admin.keyed import KeyedAdmin, KeyList
 from invoices.admin.readonly import cell, person, with_facts
 from invoices.models import EvidenceExport, HistoryEvent
@@ -119,7 +119,7 @@ class EvidenceAdmin(KeyedAdmin[EvidenceExport]):
         if not may_export(request) or request.method != "POST":
             raise PermissionDenied
         try:
-            made = exporting.export(asking.scope_of(request.POST), person(request))
+            made = exporting.export(asking.scope_of(request.POST, person(request)), person(request))
         except (asking.NotUnderstood, exporting.ExportRefused) as refused:
             return self._page(request, request.POST, str(refused))
         return StreamingHttpResponse(
@@ -139,10 +139,12 @@ class EvidenceAdmin(KeyedAdmin[EvidenceExport]):
             # The list beside the refused form: what was posted is no action of the list's.
             request.method = "GET"
         response = super().changelist_view(request)
+        user = person(request)
         facts = {
             "typed": typed,
             "problem": problem,
-            "accounts": ProviderAccount.objects.order_by("name"),
+            "accounts": access.narrow(user, ProviderAccount.objects.order_by("name")),
+            "is_limited": access.is_limited(user),
             "seed": typed.get("seed") or secrets.token_hex(SEED_BYTES),
             "largest_sample": LARGEST_SAMPLE,
             "longest_seed": LONGEST_SEED,

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from invoices import history
+from invoices import access, history
 from invoices.admin.readonly import person
 from invoices.models import BodyPurge, ProviderRequest, ProviderResponse
 from invoices.models.evidence import unpack_headers
@@ -84,7 +84,8 @@ def readable(request: HttpRequest, pk: UUID) -> ProviderRequest:
     """A call with its payload, for those who may read it."""
     if not may_read_payloads(request) or request.method not in ("GET", "HEAD"):
         raise PermissionDenied
-    call = ProviderRequest.objects.select_related("account", "response").filter(pk=pk).first()
+    calls = ProviderRequest.objects.select_related("account", "response").filter(pk=pk)
+    call = access.narrow(person(request), calls).first()
     if call is None:
         raise Http404("There is no such call.")
     return cast(ProviderRequest, call)

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from invoices import currencies
+from invoices import access, currencies
 from invoices.admin.filters import AccountFilter, ChoiceFilter, Choices, Hidden
 from invoices.admin.readonly import person
 from invoices.amounts import Amount, NotAnAmount, between, read_amount
@@ -21,6 +21,7 @@ from invoices.models.attempt import WORKING, State
 from invoices.pasted import kept_for
 
 CURRENCIES = ("EUR", "USD", "GBP", "CHF", "SEK", "NOK", "DKK", "PLN", "CZK", "JPY", "CAD", "KWD")
+OTHERS = ("other", "Other")
 MOST_CURRENCIES = 15
 """Of so many each is a choice; of more only these common ones, and the rest together."""
 DUE: Choices = [
@@ -60,19 +61,25 @@ class StatusFilter(ChoiceFilter):
 
 
 class CurrencyFilter(ChoiceFilter):
-    """By currency, of those that occur."""
+    """By currency, of those that occur; for people with some accounts, of those that are common.
+
+    Which occur is looked for among all invoices, and so would tell of accounts that are not theirs.
+    """
 
     title = "currency"
     parameter_name = "currency"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
         """Each by its code, as long as they are few."""
+        if access.is_limited(person(request)):
+            self.listed = list(CURRENCIES)
+            return [*((code, code) for code in CURRENCIES), OTHERS]
         self.occurring = currencies.occurring()
         listed = [code for code in self.occurring if code]
         if len(listed) > MOST_CURRENCIES:
             listed = [code for code in CURRENCIES if code in listed]
         self.listed = listed
-        others = [("other", "Other")] if len(listed) < len(self.occurring) else []
+        others = [OTHERS] if len(listed) < len(self.occurring) else []
         return [*((code, code) for code in listed), *others]
 
     def has_output(self) -> bool:
@@ -81,6 +88,8 @@ class CurrencyFilter(ChoiceFilter):
 
     def chosen(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """One currency, or all that have no choice of their own."""
+        if value == "other" and access.is_limited(person(self.request)):
+            return rows.exclude(currency__in=self.listed)
         if value == "other":
             return rows.filter(currency__in=set(self.occurring).difference(self.listed))
         return rows.filter(currency=value)

@@ -117,7 +117,7 @@ class PreviewPages(ReadOnlyAdmin[CancellationBatch]):
         options = _options(typed) if typed or not batch.options else batch.options
         facts: dict[str, Any] = {
             "title": "Cancel invoices?",
-            "preview": preview(batch, options),
+            "preview": preview(batch, options, person(request)),
             "reasons": CancellationBatch.Reason.choices,
             "typed_reason": typed.get("reason", batch.reason),
             "typed_note": typed.get("note", batch.note),

@@ -20,6 +20,8 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from invoices import access
+
 M = TypeVar("M", bound=Model)
 
 PER_PAGE = 50
@@ -117,6 +119,10 @@ class ReadOnlyAdmin(admin.ModelAdmin[M]):
             obj.pk,
             obj,
         )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[M]:
+        """What this person may see."""
+        return access.narrow(person(request), super().get_queryset(request))
 
     def page_facts(self, request: HttpRequest, row: M) -> dict[str, Any]:
         """What the page of one row shows, for its template."""

@@ -19,7 +19,13 @@ from invoices.models import HistoryEvent, ProviderRequest
 
 Kind = HistoryEvent.Kind
 
-ABOUT_PEOPLE = (Kind.SIGNED_IN, Kind.SIGNED_OUT, Kind.SIGN_IN_FAILED, Kind.USER_CHANGED)
+ABOUT_PEOPLE = (
+    Kind.SIGNED_IN,
+    Kind.SIGNED_OUT,
+    Kind.SIGN_IN_FAILED,
+    Kind.USER_CHANGED,
+    Kind.USER_LIMITED,
+)
 FEW_PEOPLE = 100
 """More are found by the search box."""
 

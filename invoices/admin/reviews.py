@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from invoices import history, reviews
+from invoices import access, history, reviews
 from invoices.admin.filters import AccountFilter, ChoiceFilter, Choices
 from invoices.admin.readonly import ReadOnlyAdmin, RecordList, cell, person, with_facts
 from invoices.models import CancellationAttempt, ReviewDecision
@@ -80,15 +80,16 @@ class ReviewAdmin(ReadOnlyAdmin[CancellationAttempt]):
         """As for the list."""
         return self.has_view_permission(request)
 
-    def navigation_count(self) -> int:
+    def navigation_count(self, request: HttpRequest) -> int:
         """How many wait, to be shown beside the entry in the navigation."""
-        return reviews.waiting().order_by().count()
+        return reviews.waiting_for(person(request)).order_by().count()
 
     # --- The queue --------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CancellationAttempt]:
         """What waits, the longest first."""
-        return reviews.waiting().select_related("invoice", "account", "batch")
+        rows = reviews.waiting_for(person(request))
+        return rows.select_related("invoice", "account", "batch")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Our list."""
@@ -152,7 +153,7 @@ class ReviewAdmin(ReadOnlyAdmin[CancellationAttempt]):
         if not (object_id.isascii() and object_id.isdecimal() and len(object_id) < 19):
             return None
         rows = CancellationAttempt.objects.select_related("invoice__account", "account", "batch")
-        found = rows.filter(pk=object_id).first()
+        found = access.narrow(person(request), rows.filter(pk=object_id)).first()
         return found if found is not None and _was_parked(found) else None
 
     def page_facts(self, request: HttpRequest, row: CancellationAttempt) -> dict[str, Any]:

@@ -68,11 +68,12 @@ class PastedPages(ReadOnlyAdmin[Invoice]):
             self.message_user(request, text, messages.WARNING)
             return HttpResponseRedirect(self.url("paste"))
         visible = self.get_queryset(request).filter(pk__in=made.rows.values("invoice"))
-        several, shown = pasted.ambiguous(made, SHOWN_AMBIGUOUS)
+        several, shown = pasted.ambiguous(made, person(request), SHOWN_AMBIGUOUS)
         facts = {
             "title": "What the list means",
             "pasted": made,
             "matched": visible.count(),
+            "unmatched": pasted.unmatched(made, person(request)),
             "ambiguous": shown,
             "ambiguous_count": several,
             "list_url": f"{self.url('changelist')}?{PastedFilter.parameter_name}={made.pk}",

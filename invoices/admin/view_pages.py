@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from invoices import approvals, saved_views
+from invoices import access, approvals, saved_views
 from invoices.admin.pills import PastedFilter, narrowed
 from invoices.admin.readonly import COUNTED, ReadOnlyAdmin, person
 from invoices.models import Invoice, SavedView
@@ -188,13 +188,15 @@ class ViewPages(ReadOnlyAdmin[Invoice]):
 def _approvals(user: User) -> Iterator[Tab]:
     """Batches and not invoices wait for an approver: the way to their queue."""
     if user.has_perm(approvals.APPROVE):
-        count = approvals.waiting().exclude(requested_by=user).order_by().count()
+        count = approvals.answerable_by(user).order_by().count()
         address = reverse("admin:invoices_awaitingbatch_changelist")
         yield Tab("Waiting for my approval", "", current=False, count=count, address=address)
 
 
 def _cached(user: User, query: str) -> str:
-    digest = hashlib.sha256(query.encode()).hexdigest()
+    """What it counts depends on the person's accounts, too."""
+    theirs = sorted(access.limit(user) or ())
+    digest = hashlib.sha256(f"{theirs} {query}".encode()).hexdigest()
     return f"view-count:{user.pk}:{digest}"
 
 

@@ -1,5 +1,6 @@
 """The tables of the main job."""
 
+from invoices.models.access import AccountAccess
 from invoices.models.approval import ApprovalRule, AwaitingBatch
 from invoices.models.attempt import CancellationAttempt
 from invoices.models.batch import CancellationBatch
@@ -19,6 +20,7 @@ from invoices.models.sync import SyncRun
 from invoices.models.view import PastedEntry, PastedList, SavedView
 
 __all__ = [
+    "AccountAccess",
     "ApprovalRule",
     "AwaitingBatch",
     "BodyPurge",

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from invoices.models.evidence import HistoryEvent
+from providers.models import ProviderAccount
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -59,6 +60,11 @@ class CancellationBatch(models.Model):
         max_length=500, help_text="How the invoices were chosen, in plain words."
     )
     selected_count = models.PositiveIntegerField(default=0)
+    accounts = models.ManyToManyField(
+        ProviderAccount,
+        related_name="+",
+        help_text="Those of its invoices, noted when it was frozen: they decide who sees it.",
+    )
     digest = models.CharField(max_length=64, blank=True)
     confirm_key = models.UUIDField(default=uuid4, unique=True)
     created_at = models.DateTimeField(db_default=Now())

@@ -184,6 +184,7 @@ class HistoryEvent(InsertOnly):
         SIGNED_OUT = "signed_out", "Signed out"
         SIGN_IN_FAILED = "sign_in_failed", "Sign-in failed"
         USER_CHANGED = "user_changed", "User changed"
+        USER_LIMITED = "user_limited", "User limited to accounts"
         RULE_CHANGED = "rule_changed", "Approval rule changed"
         VIEW_CHANGED = "view_changed", "Saved view changed"
         LIST_PASTED = "list_pasted", "List of numbers pasted"

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
-from invoices import presence
+from invoices import access, presence
 from invoices.audit.checkpoints import BrokenCheckpoint
 from invoices.audit.sealing import AnotherSealer, one_round
 from invoices.models import EvidenceExport, HistoryEvent
@@ -45,8 +45,8 @@ def export(scope: Scope, user: User | None, *, seconds: float = WAIT_SECONDS) ->
     That it was asked for is on record before anything else is done. Raises `PermissionDenied`,
     `ExportRefused`.
     """
-    if user is not None and not user.has_perm(EXPORT):
-        raise PermissionDenied
+    if user is not None:
+        _require(user, scope)
     facts: dict[str, Any] = {
         "exporter": user.get_username() if user else "a command on the machine itself",
         "address": presence.address(),
@@ -99,6 +99,16 @@ def manifests(events: list[EvidenceExport]) -> dict[str, str]:
         code__in=[one.code for one in events],
     )
     return dict(ended.values_list("code", "detail"))
+
+
+def _require(user: User, scope: Scope) -> None:
+    if not user.has_perm(EXPORT):
+        raise PermissionDenied
+    if scope.batch is not None:
+        access.require(user, scope.batch)
+    else:
+        chosen = scope.accounts
+        access.require_accounts(user, None if chosen is None else [one.pk for one in chosen])
 
 
 def _followed(

@@ -25,14 +25,17 @@ from providers.models import ProviderAccount
 PAGE = 1000
 LARGEST_SAMPLE = 10_000
 LONGEST_SEED = 40
+LONGEST_NUMBERS = 60
+Accounts = tuple[ProviderAccount, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Everything on record about something. `words` say what, `name` is part of a file's name.
 
-    `invoice`, `batch` and `account` are set where it is about one. `about_all`: events and calls
-    about no invoice belong to it as well, as they do to a span of time.
+    `invoice` and `batch` are set where it is about one; `accounts` are those that a span or a
+    sample is drawn from, None for all. `about_all`: events and calls about no invoice belong to it
+    as well, as they do to a span of time.
     """
 
     name: str
@@ -44,9 +47,14 @@ class Scope:
     invoices: "QuerySet[Invoice]"
     invoice: Invoice | None = None
     batch: CancellationBatch | None = None
-    account: ProviderAccount | None = None
+    accounts: Accounts | None = None
     about_all: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def account(self) -> ProviderAccount | None:
+        """The one that it is about, if it is one."""
+        return self.accounts[0] if self.accounts and len(self.accounts) == 1 else None
 
     def invoice_keys(self) -> Iterator[int]:
         """The invoices, by number; a batch's, a sample's or a span's."""
@@ -102,7 +110,7 @@ def of_invoice(invoice: Invoice) -> Scope:
         f"Invoice {invoice} of {invoice.account}",
         Q(invoice=invoice.pk),
         invoice=invoice,
-        account=invoice.account,
+        accounts=(invoice.account,),
     )
 
 
@@ -121,12 +129,12 @@ def of_batch(batch: CancellationBatch) -> Scope:
     )
 
 
-def of_span(span: Span, account: ProviderAccount | None = None) -> Scope:
-    """All that happened in a span of time, for one account or for all.
+def of_span(span: Span, accounts: Accounts | None = None) -> Scope:
+    """All that happened in a span of time, at some accounts or at all of them.
 
     A call belongs to it if it was made or answered then.
     """
-    of_account = Q(account=account.pk) if account else Q()
+    of_account = _at(accounts)
     made = ProviderRequest.objects.filter(span.within("created_at")).values("pk")
     answered = ProviderResponse.objects.filter(span.within("received_at")).values("pk")
     requests = ProviderRequest.objects.filter(of_account, Q(pk__in=made) | Q(pk__in=answered))
@@ -135,8 +143,8 @@ def of_span(span: Span, account: ProviderAccount | None = None) -> Scope:
     named = Q(pk__in=events.filter(invoice__isnull=False).values("invoice"))
     tried = events.filter(attempt__isnull=False).values("attempt")
     return Scope(
-        name=_dashed(str(span), account),
-        words=f"Everything {span}{_of(account)}",
+        name=_dashed(str(span), accounts),
+        words=f"Everything {span}{_of(accounts)}",
         events=events,
         subjects=subjects,
         requests=requests,
@@ -144,13 +152,13 @@ def of_span(span: Span, account: ProviderAccount | None = None) -> Scope:
             Q(pk__in=tried) | Q(pk__in=subjects.filter(attempt__isnull=False).values("attempt"))
         ),
         invoices=Invoice.objects.filter(named | Q(pk__in=subjects.values("invoice"))),
-        account=account,
+        accounts=accounts,
         about_all=True,
     )
 
 
 def of_sample(
-    size: int, seed: str, span: Span | None = None, account: ProviderAccount | None = None
+    size: int, seed: str, span: Span | None = None, accounts: Accounts | None = None
 ) -> Scope:
     """So many invoices, drawn by lot among those of which a cancellation was ever asked for.
 
@@ -159,7 +167,7 @@ def of_sample(
     """
     span = span or Span()
     asked = CancellationAttempt.objects.exclude(state__in=(State.DRAFT, State.INELIGIBLE)).filter(
-        Q(account=account.pk) if account else Q(), span.within("batch__confirmed_at")
+        _at(accounts), span.within("batch__confirmed_at")
     )
     keys = asked.order_by().values_list("invoice", flat=True).distinct()
     population = keys.count()
@@ -168,9 +176,9 @@ def of_sample(
         Invoice.objects.filter(pk__in=drawn),
         f"sample-{size}",
         f"Sample of {len(drawn):,} invoices, seed “{seed}”, among {population:,} for which a"
-        f" cancellation was asked {span}{_of(account)}",
+        f" cancellation was asked {span}{_of(accounts)}",
         Q(invoice__in=drawn),
-        account=account,
+        accounts=accounts,
         notes=(
             f"An invoice's lot is SHA-256 of “{seed}:” and its number in the database; of"
             f" {population:,} the {len(drawn):,} lowest were drawn.",
@@ -202,10 +210,18 @@ def midnight(day: date) -> datetime:
     return timezone.make_aware(datetime.combine(day, time()))
 
 
-def _of(account: ProviderAccount | None) -> str:
-    return f", account {account}" if account else ""
+def _at(accounts: Accounts | None) -> Q:
+    return Q() if accounts is None else Q(account__in=[one.pk for one in accounts])
 
 
-def _dashed(words: str, account: ProviderAccount | None) -> str:
+def _of(accounts: Accounts | None) -> str:
+    if accounts is None:
+        return ""
+    word = "account" if len(accounts) == 1 else "only the accounts"
+    return f", {word} {', '.join(map(str, accounts))}"
+
+
+def _dashed(words: str, accounts: Accounts | None) -> str:
     name = words.replace(" ", "-")
-    return f"{name}-account-{account.pk}" if account else name
+    numbers = "-".join(str(one.pk) for one in accounts or ())
+    return f"{name}-account-{numbers[:LONGEST_NUMBERS]}" if numbers else name

@@ -61,7 +61,7 @@ def test_asking_starts_nothing_and_holds_nobodys_invoices(
     ]
     again = draft(operator, *Invoice.objects.all())
     assert states(again) == {"draft": 3}
-    assert approvals.awaited_elsewhere(again) == [(batch.pk, 3)]
+    assert approvals.awaited_elsewhere(again, again.requested_by) == [(batch.pk, 3)]
 
 
 def test_the_same_confirmation_twice_asks_once(operator: User) -> None:

@@ -37,6 +37,7 @@ def an_attempt() -> CancellationAttempt:
         due_at=timezone.now(),
         frozen_status=invoice.status,
     )
+    batch.accounts.add(invoice.account_id)
     a_step(attempt, "queued", from_state="draft")
     return attempt
 

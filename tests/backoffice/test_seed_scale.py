@@ -5,6 +5,7 @@ from django.core.management import CommandError, call_command
 
 from invoices.models import CallSubject, CancellationAttempt, HistoryEvent, Invoice, ProviderRequest
 from invoices.models import CancellationBatch as Batch
+from tests.factories import AccountFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -35,3 +36,12 @@ def test_a_database_that_holds_invoices_is_left_alone() -> None:
     with pytest.raises(CommandError, match="nothing was written"):
         call_command("seed_scale", invoices=0)
     assert Invoice.objects.count() == 1
+
+
+def test_each_batch_knows_its_accounts() -> None:
+    AccountFactory.create(name="paypal-europe")
+    AccountFactory.create(name="monite-nord")
+    call_command("seed_scale", invoices=1_200)
+    noted = set(Batch.objects.values_list("pk", "accounts"))
+    assert noted == set(CancellationAttempt.objects.values_list("batch", "account"))
+    assert len(noted) > Batch.objects.count()

@@ -138,6 +138,7 @@ def give_history(invoice: Invoice, attempts: int) -> None:
         attempt.batch = CancellationBatch.objects.create(
             requested_by_id=attempt.batch.requested_by_id, state="finished", reason="duplicate"
         )
+        attempt.batch.accounts.add(attempt.account_id)
         attempt.pk, attempt.invoice = None, invoice
         attempt._state.adding = True
         attempt.save()

@@ -10,10 +10,17 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
-from invoices.models import CancellationAttempt, HistoryEvent, ProviderRequest, ProviderResponse
+from invoices.models import (
+    CancellationAttempt,
+    CancellationBatch,
+    HistoryEvent,
+    ProviderRequest,
+    ProviderResponse,
+)
 from providers.models import ProviderAccount
 from providers.sandbox import SandboxServer, running
 from tests.engine.scene import PACE, Scene
+from tests.factories import AccountFactory
 from tests.unguarded import unguarded
 
 pytestmark = pytest.mark.django_db
@@ -104,6 +111,15 @@ def _slow_down(scene: Scene) -> None:
         scene.account.connect(_Silent()).check()
 
 
+def _forget_an_account(scene: Scene) -> None:
+    CancellationBatch.accounts.through._default_manager.all().delete()
+
+
+def _note_another_account(scene: Scene) -> None:
+    other = AccountFactory.create(name="monite-nord")
+    CancellationBatch.objects.get().accounts.add(other)
+
+
 class _Silent:
     """A recorder that keeps nothing: its calls are not on record, and no cancels."""
 
@@ -127,6 +143,8 @@ class _Silent:
         (_keep_a_secret, "no secret is kept"),
         (_stand_still, "nothing stands still"),
         (_slow_down, "the rate is kept"),
+        (_forget_an_account, "accounts are noted"),
+        (_note_another_account, "accounts are noted"),
     ],
 )
 def test_a_record_that_is_not_true_is_found_out(

@@ -88,6 +88,7 @@ def attempt(batch: CancellationBatch, invoice: Invoice, state: str, **facts: Any
     if state == "cancelled":
         facts.setdefault("evidence", "answer")
     CancellationBatch.objects.filter(pk=batch.pk).update(selected_count=batch.attempts.count() + 1)
+    batch.accounts.add(invoice.account_id)
     return CancellationAttempt.objects.create(
         batch=batch,
         invoice=invoice,

@@ -46,7 +46,7 @@ def test_what_will_be_cancelled_is_counted_and_summed_by_account_and_currency(
         *invoices(one, 1, amount_minor=None),
         *invoices(other, 1, amount_minor=5, currency="KWD", exponent=3),
     )
-    figures = preview(batch, {})
+    figures = preview(batch, {}, batch.requested_by)
     found = {(t.account, t.currency): (t.count, t.minor, t.not_stated) for t in figures.sums}
     assert found == {
         ("paypal-europe", "EUR"): (3, 300_000, 1),
@@ -66,7 +66,7 @@ def test_sums_are_exact_beyond_what_a_database_holds(client: Client) -> None:
         *invoices(account, 3, amount_minor=largest),
         *invoices(account, 2, amount_minor=-7_000_000_001, currency="USD"),
     )
-    euros, dollars = preview(batch, {}).sums
+    euros, dollars = preview(batch, {}, batch.requested_by).sums
     assert (euros.minor, dollars.minor) == (3 * largest, -14_000_000_002)
 
 
@@ -79,7 +79,10 @@ def test_what_is_left_alone_is_said_rule_by_rule_with_a_sample_and_the_rest(
     attempt(running(user), taken, "queued")
     paid = invoices(account, 7, status="paid")
     batch = draft(user, taken, *paid, *invoices(account, 1, status="cancelled"))
-    counts = {one.rule.code: (one.count, len(one.sample)) for one in preview(batch, {}).ruled_out}
+    counts = {
+        one.rule.code: (one.count, len(one.sample))
+        for one in preview(batch, {}, batch.requested_by).ruled_out
+    }
     assert counts == {"paid": (7, 5), "cancelled": (1, 1), "spoken_for": (1, 1)}
     page = text(client, url(batch))
     assert "It is paid; a paid invoice is refunded, not cancelled." in page
@@ -110,7 +113,7 @@ def test_consequences_and_options_are_those_of_the_chosen_providers(client: Clie
 
 def test_what_an_option_means_is_said_beside_it_either_way(client: Client) -> None:
     batch = prepared(client)
-    (effect,) = preview(batch, {}).effects
+    (effect,) = preview(batch, {}, batch.requested_by).effects
     assert not [one for one in effect.always if "mail" in one]
     page = text(client, url(batch))
     assert page.count("PayPal mails the customer") == 1
@@ -132,7 +135,7 @@ def test_accounts_for_which_it_means_something_else_are_told_apart(client: Clien
     )
     ProviderAccount.objects.filter(pk=one.pk).update(facts={"receivable_edit_flow": "compliant"})
     batch = draft(user, *invoices(one, 1), *invoices(other, 1))
-    effects = preview(batch, {}).effects
+    effects = preview(batch, {}, batch.requested_by).effects
     assert sorted(effect.accounts for effect in effects) == [("monite-nord",), ("monite-sud",)]
 
 
@@ -147,9 +150,9 @@ def test_it_says_how_long_sending_takes_at_the_accounts_rate(client: Client) -> 
 
 def test_stale_copies_are_said_to_be_read_again(client: Client) -> None:
     batch = prepared(client)
-    assert preview(batch, {}).stale == 0
+    assert preview(batch, {}, batch.requested_by).stale == 0
     Invoice.objects.update(synced_at="2020-01-01T00:00:00Z")
-    assert preview(batch, {}).stale == 2
+    assert preview(batch, {}, batch.requested_by).stale == 2
     assert "2 were last read more than ten minutes ago" in text(client, url(batch))
 
 

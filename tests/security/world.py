@@ -60,12 +60,17 @@ class World:
         return client.cookies
 
 
-def build(text: str = PLAIN) -> World:
-    """Made by what users and providers can enter, and by what they cannot."""
+def build(text: str = PLAIN, elsewhere: str = "") -> World:
+    """Made by what users and providers can enter, and by what they cannot.
+
+    `elsewhere` stands in place of it in what belongs to the first account, and in what `o` typed.
+    """
     people = {letter: _person(role, text) for letter, role in ROLES.items()}
     other = _person("operator", text, "2")
-    account, resting = _account(text), _account(text, "2 ")
+    resting = _account(text, "2 ")
     _pause(resting, text)
+    text = elsewhere or text
+    account = _account(text)
     free, live, parked, done = (_invoice(account, text, number) for number in range(4))
     own, foreign = (_batch(who, "running", text) for who in (people["o"], other))
     finished = _batch(people["o"], "finished", text)
@@ -222,6 +227,7 @@ def _rule(account: ProviderAccount, text: str) -> ApprovalRule:
 def _attempt(
     batch: CancellationBatch, invoice: Invoice, state: str, text: str
 ) -> CancellationAttempt:
+    batch.accounts.add(invoice.account_id)
     return CancellationAttempt.objects.create(
         batch=batch,
         invoice=invoice,

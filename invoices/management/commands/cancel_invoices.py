@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from invoices import batches, tasks
+from invoices import access, batches, tasks
 from invoices.models import CancellationBatch
 from invoices.models.attempt import State
 from invoices.naming import Named, resolve
@@ -72,7 +72,8 @@ class Command(BaseCommand):
         parser.add_argument("--wait", action="store_true", help="Follow the batch to its end.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        account, user = _account(options["account"]), _user(options["user"])
+        user = _user(options["user"])
+        account = _account(options["account"], user)
         chosen = _choices(account, options["option"])
         named = self._named(account, options)
         how = f" from {options['file']}" if options["file"] else ""
@@ -81,7 +82,7 @@ class Command(BaseCommand):
             batch = batches.freeze(user, named.invoices(), selection)
         except (PermissionDenied, batches.BatchRefused) as refusal:
             _refuse(str(refusal))
-        facts = preview(batch, chosen)
+        facts = preview(batch, chosen, user)
         self._print_preview(batch, facts)
         if options["dry_run"] or not facts.eligible:
             batches.discard(batch, user)
@@ -158,7 +159,8 @@ class Command(BaseCommand):
             batches.discard(change.fresh, user)
             raise CommandError(f"{change} Run the command again.") from None
         except (PermissionDenied, batches.BatchRefused) as refusal:
-            batches.discard(batch, user)
+            # Nobody's, if it is no longer theirs.
+            batches.discard(batch, user if access.sees(user, batch) else None)
             _refuse(str(refusal))
 
     def _follow(self, batch: CancellationBatch) -> None:
@@ -204,15 +206,16 @@ def _refuse(problem: str) -> NoReturn:
     raise CommandError(problem + end)
 
 
-def _account(name: str) -> ProviderAccount:
-    account = ProviderAccount.objects.filter(name=name.replace("\0", "")).first()
+def _account(name: str, user: User) -> ProviderAccount:
+    theirs = access.narrow(user, ProviderAccount.objects.all())
+    account = theirs.filter(name=name.replace("\0", "")).first()
     if account is None:
         _refuse(f"There is no account named {name!r}.")
     return account
 
 
 def _user(name: str) -> User:
-    user = User.objects.filter(username=name.replace("\0", ""), is_active=True).first()
+    user = access.people().filter(username=name.replace("\0", ""), is_active=True).first()
     if user is None:
         _refuse(f"There is no active user named {name!r}.")
     return user

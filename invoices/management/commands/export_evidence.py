@@ -38,7 +38,7 @@ class Command(BaseCommand):
         if output.exists():
             raise CommandError(f"{output} is there already. Nothing was exported.")
         try:
-            made = exporting.export(asking.scope_of(_typed(options)), None)
+            made = exporting.export(asking.scope_of(_typed(options), None), None)
             exporting.write(made, output)
         except (asking.NotUnderstood, exporting.ExportRefused, OSError) as reason:
             raise CommandError(str(reason)) from None

@@ -25,11 +25,12 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
 from backoffice import people
-from invoices import cells
+from invoices import access, cells
 from invoices.admin.filters import ChoiceFilter, Choices
 from invoices.admin.readonly import CappedPaginator, RecordList, cell, person
 from invoices.history import about_person
 from providers.admin import first_words
+from providers.models import ProviderAccount
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 WHO = ("username", "first_name", "last_name", "email")
 ACCESS = ("is_active", "is_superuser")
 DATES = ("last_login", "date_joined")
+ALL = "None ticked means all. Of all others nothing is shown, and nothing can be done with them."
+ALL_OF_YOURS = ALL.replace("all.", "all of yours.")
 
 
 class Roles(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
@@ -52,6 +55,22 @@ class Roles(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
         """The role and what it is for."""
         name = cast(Group, obj).name
         return f"{name.capitalize()}: {people.ROLES[name]}"
+
+
+class Accounts(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """A box to tick for each provider account; `asker` says which there are."""
+
+    widget = forms.CheckboxSelectMultiple
+
+    def __init__(self) -> None:
+        none = ProviderAccount.objects.none()
+        super().__init__(none, required=False, label="Provider accounts", help_text=ALL)
+
+    def offer(self, asker: User) -> None:
+        """Those of whoever asks."""
+        self.queryset = access.narrow(asker, ProviderAccount.objects.order_by("name"))
+        if access.is_limited(asker):
+            self.help_text = ALL_OF_YOURS
 
 
 class OwnForm(forms.ModelForm[User]):
@@ -72,9 +91,12 @@ class OwnForm(forms.ModelForm[User]):
 
 
 class PersonForm(OwnForm):
-    """The same with access and roles."""
+    """The same with access, roles and limits. `asker` is set on the class made for a request."""
+
+    asker: ClassVar[User]
 
     roles = Roles()
+    accounts = Accounts()
 
     class Meta(OwnForm.Meta):
         fields = (*WHO, *ACCESS)
@@ -82,12 +104,19 @@ class PersonForm(OwnForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["roles"].initial = self.instance.groups.all()
+        if getattr(self.instance, "is_limited", False):
+            held = self.instance.account_limits.values_list("account", flat=True)
+            self.fields["accounts"].initial = list(held)
+        cast(Accounts, self.fields["accounts"]).offer(self.asker)
 
 
 class NewPersonForm(UserCreationForm[User]):
     """Somebody new, with a first password."""
 
+    asker: ClassVar[User]
+
     roles = Roles()
+    accounts = Accounts()
 
     class Meta(OwnForm.Meta):
         pass
@@ -96,6 +125,7 @@ class NewPersonForm(UserCreationForm[User]):
         super().__init__(*args, **kwargs)
         # The admin's own script goes to the first field; two that do get in each other's way.
         self.fields["username"].widget.attrs.pop("autofocus", None)
+        cast(Accounts, self.fields["accounts"]).offer(self.asker)
 
 
 class RoleFilter(ChoiceFilter):
@@ -122,6 +152,23 @@ class ActiveFilter(ChoiceFilter):
         return rows.filter(is_active=value == "active")
 
 
+class PersonList(RecordList):
+    """The list; if any on it are limited, one query more tells to what."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """One page of people."""
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        _name_limits(request, self.result_list)
+
+
+def _name_limits(request: HttpRequest, shown: list[User]) -> None:
+    limited = [one for one in shown if getattr(one, "is_limited", False) and not one.is_superuser]
+    words = people.limits_in_words(person(request), limited) if limited else {}
+    for one in limited:
+        one.limits = words.get(one.pk, "")  # type: ignore[attr-defined]
+
+
 admin.site.unregister(User)
 # The five groups are made by a migration, with exactly what each may do.
 admin.site.unregister(Group)
@@ -132,7 +179,7 @@ class PersonAdmin(UserAdmin[User]):
     """Everybody who may sign in, or could once."""
 
     actions = None
-    list_display = ("username", "full_name", "email", "roles", "access", "seen")
+    list_display = ("username", "full_name", "email", "roles", "accounts", "access", "seen")
     list_filter = (RoleFilter, ActiveFilter)
     filter_horizontal = ()
     search_help_text = "User name, name or e-mail address"
@@ -169,11 +216,21 @@ class PersonAdmin(UserAdmin[User]):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Our list."""
-        return RecordList
+        return PersonList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        """With roles, in one query more."""
-        return super().get_queryset(request).prefetch_related("groups")
+        """With roles, in one query more, and whether they are limited."""
+        rows = super().get_queryset(request).annotate(is_limited=access.has_limits())
+        return rows.prefetch_related("groups")
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> User | None:
+        """With the accounts that they are limited to, in words."""
+        found = super().get_object(request, object_id, from_field)
+        if found is not None:
+            _name_limits(request, [found])
+        return found
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -191,6 +248,11 @@ class PersonAdmin(UserAdmin[User]):
         """All groups, ours or not."""
         held = [group.name.capitalize() for group in shown.groups.all()]
         return ", ".join([*(["Superuser"] if shown.is_superuser else []), *held])
+
+    @admin.display(description="Limited to")
+    def accounts(self, shown: User) -> str:
+        """The provider accounts that they have; nothing stands for all."""
+        return str(getattr(shown, "limits", ""))
 
     @admin.display(description="Access")
     def access(self, shown: User) -> SafeString:
@@ -210,7 +272,7 @@ class PersonAdmin(UserAdmin[User]):
             return (
                 (None, {"fields": WHO}),
                 ("Password", {"fields": ("password1", "password2")}),
-                ("Access", {"fields": ("roles",)}),
+                ("Access", {"fields": ("roles", "accounts")}),
             )
         return (
             (None, {"fields": WHO}),
@@ -220,19 +282,27 @@ class PersonAdmin(UserAdmin[User]):
 
     def _access_fields(self, request: HttpRequest, shown: User) -> tuple[str, ...]:
         raised = ("is_superuser",) if person(request).is_superuser or shown.is_superuser else ()
-        roles = "roles" if self._may_decide(request, shown) else "held_roles"
-        return ("is_active", roles, *raised)
+        if self._may_decide(request, shown):
+            return ("is_active", "roles", "accounts", *raised)
+        return ("is_active", "held_roles", "held_accounts", *raised)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """Dates always; access where it is not this visitor's to decide."""
         if obj is None:
             return ()
-        return DATES if self._may_decide(request, obj) else (*DATES, *ACCESS, "held_roles")
+        if self._may_decide(request, obj):
+            return DATES
+        return (*DATES, *ACCESS, "held_roles", "held_accounts")
 
     @admin.display(description="Roles")
     def held_roles(self, shown: User) -> str:
         """As text."""
         return self.roles(shown)
+
+    @admin.display(description="Provider accounts")
+    def held_accounts(self, shown: User) -> str:
+        """As text."""
+        return self.accounts(shown) or "All"
 
     def get_form(
         self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any
@@ -240,7 +310,9 @@ class PersonAdmin(UserAdmin[User]):
         """Without the roles where they are not to be given: an unsent box would take them."""
         if obj is not None:
             kwargs["form"] = PersonForm if self._may_decide(request, obj) else OwnForm
-        return super().get_form(request, obj, change=change, **kwargs)
+        form = super().get_form(request, obj, change=change, **kwargs)
+        cast("type[PersonForm]", form).asker = person(request)
+        return form
 
     def change_view(
         self,
@@ -259,12 +331,12 @@ class PersonAdmin(UserAdmin[User]):
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Only what was changed; put on record."""
-        roles = form.cleaned_data.get("roles")
+        roles, accounts = (form.cleaned_data.get(name) for name in ("roles", "accounts"))
         if change:
             fields = [name for name in form.changed_data if name in (*WHO, *ACCESS)]
-            people.change(person(request), obj, fields, roles)
+            people.change(person(request), obj, fields, roles, accounts)
         else:
-            people.add(person(request), obj, roles)
+            people.add(person(request), obj, roles, accounts)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -5,6 +5,7 @@ Events carry in `code` whom they are about (`about`), in `actor` who did it.
 """
 
 import unicodedata
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 
@@ -15,9 +16,10 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
-from invoices import presence
+from invoices import access, presence
 from invoices.history import about_person
-from invoices.models import HistoryEvent
+from invoices.models import AccountAccess, HistoryEvent
+from providers.models import ProviderAccount
 
 Kind = HistoryEvent.Kind
 
@@ -39,6 +41,8 @@ WITHIN = timedelta(hours=1)
 anybody who can reach the page may fail as often as they like."""
 
 NOT_NOTED = " Further failures from this address within the hour are not put on record."
+
+OTHERS = "others"
 
 _CALLED = {
     "username": "user name",
@@ -116,15 +120,24 @@ def may_edit(actor: User, person: User) -> bool:
 
 
 def may_decide(actor: User, person: User) -> bool:
-    """Whether they may decide on roles and access: nobody does so for themselves."""
-    return may_edit(actor, person) and actor.pk != person.pk
+    """Whether they may decide on roles and access: nobody does so for themselves.
+
+    Whoever is limited to some accounts does so for those alone who have no others.
+    """
+    return may_edit(actor, person) and actor.pk != person.pk and _covers(actor, person)
 
 
-def add(actor: User, person: User, roles: Iterable[Group]) -> None:
-    """Store a new person, already validated, with a password. Raises `PermissionDenied`."""
+def add(
+    actor: User, person: User, roles: Iterable[Group], accounts: Iterable[ProviderAccount] = ()
+) -> None:
+    """Store a new person, already validated, with a password. Raises `PermissionDenied`.
+
+    They are limited to `accounts`, without any to those of `actor`.
+    """
     if not (may_edit(actor, person) and actor.has_perm("auth.add_user")):
         raise PermissionDenied("This needs a permission that you do not have.")
     chosen = _of_the_five(roles)
+    limits = _granted(actor, accounts)
     with transaction.atomic():
         # The admin is the whole site.
         person.is_staff = True
@@ -132,17 +145,24 @@ def add(actor: User, person: User, roles: Iterable[Group]) -> None:
         person.groups.set(chosen)
         names = ", ".join(group.name for group in chosen) or "none"
         record(actor, person, [f"added, roles: {names}"])
+        _limit(actor, person, limits)
 
 
 def change(
-    actor: User, person: User, fields: Collection[str], roles: Iterable[Group] | None = None
+    actor: User,
+    person: User,
+    fields: Collection[str],
+    roles: Iterable[Group] | None = None,
+    accounts: Iterable[ProviderAccount] | None = None,
 ) -> list[str]:
-    """Store the named fields as they are on `person`, and the roles unless None.
+    """Store the named fields as they are on `person`, roles and limits unless None.
 
     Returns in words what was changed. Raises `PermissionDenied` for a superuser changed by
-    somebody who is none, and for own roles and access.
+    somebody who is none, and for own roles, limits and access.
     """
-    decides = roles is not None or {"is_active", "is_superuser"} & set(fields)
+    decides = (
+        roles is not None or accounts is not None or {"is_active", "is_superuser"} & set(fields)
+    )
     if not (may_decide if decides else may_edit)(actor, person):
         raise PermissionDenied("This needs a permission that you do not have.")
     if "is_superuser" in fields and not actor.is_superuser:
@@ -154,6 +174,8 @@ def change(
             person.save(update_fields=fields)
         if words:
             record(actor, person, words)
+        if accounts is not None:
+            words += _limit(actor, person, _granted(actor, accounts))
     return words
 
 
@@ -167,14 +189,66 @@ def set_password(actor: User, person: User, password: str) -> None:
         record(actor, person, ["password set"])
 
 
-def record(actor: User, person: User, words: Sequence[str]) -> None:
+def limits_in_words(asker: User, limited: Iterable[User]) -> dict[int, str]:
+    """To which accounts each of these people is limited, by key.
+
+    Of accounts that are not the asker's, it only says that there are some.
+    """
+    rows = AccountAccess.objects.filter(user__in=[one.pk for one in limited])
+    rows = rows.order_by("account__name")
+    theirs, names = access.limit(asker), defaultdict[int, list[str]](list)
+    for user, account, name in rows.values_list("user", "account", "account__name"):
+        names[user].append(name if theirs is None or account in theirs else OTHERS)
+    # Each once, the others last.
+    return {key: ", ".join(sorted(set(some), key=_others_last)) for key, some in names.items()}
+
+
+def _others_last(name: str) -> tuple[bool, str]:
+    return name == OTHERS, name
+
+
+def record(actor: User, person: User, words: Sequence[str], kind: Kind = Kind.USER_CHANGED) -> None:
     """Put on record what somebody did with a person, perhaps with themselves, in words."""
     HistoryEvent.objects.create(
-        kind=Kind.USER_CHANGED,
+        kind=kind,
         actor=actor,
         code=about_person(person.pk),
         detail=f"{person.get_username()}: {'; '.join(words)}."[:500],
     )
+
+
+def _covers(actor: User, person: User) -> bool:
+    """Whether all accounts that a person has are those of `actor`, too."""
+    theirs = access.limit(actor)
+    held = None if theirs is None else access.limit(person)
+    return theirs is None or (held is not None and held <= theirs)
+
+
+def _granted(actor: User, accounts: Iterable[ProviderAccount]) -> frozenset[int]:
+    """What somebody may limit others to: some of their own accounts; none means all of these."""
+    chosen, theirs = frozenset(one.pk for one in accounts), access.limit(actor)
+    access.require_accounts(actor, chosen)
+    return chosen or theirs or frozenset()
+
+
+def _limit(actor: User, person: User, wanted: frozenset[int]) -> list[str]:
+    """Limit a person to these accounts, without any to none; on record apart from all else.
+
+    That is for those alone to read who have all accounts: its words name them.
+    """
+    limits = AccountAccess.objects.filter(user=person)
+    held = frozenset(limits.values_list("account", flat=True))
+    if wanted == held:
+        return []
+    limits.exclude(account__in=wanted).delete()
+    AccountAccess.objects.bulk_create(
+        AccountAccess(user=person, account_id=pk) for pk in sorted(wanted - held)
+    )
+    names = ProviderAccount.objects.filter(pk__in=wanted).order_by("name")
+    listed = ", ".join(names.values_list("name", flat=True))
+    words = [f"limited to {listed}" if wanted else "limited to no account any more"]
+    record(actor, person, words, Kind.USER_LIMITED)
+    return words
 
 
 def _differences(stored: User, person: User, fields: Collection[str]) -> list[str]:

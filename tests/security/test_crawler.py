@@ -1,11 +1,13 @@
 """Following every link changes nothing, whoever follows it."""
 
 from collections import deque
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from django.http.response import HttpResponseBase
 
 from tests.security.walking import ask, changed, held, quiet
 from tests.security.world import ROLES, build
@@ -31,9 +33,9 @@ class Links(HTMLParser):
         self.found += [held[name] for name in ("href", "src", "data-poll") if held.get(name)]
 
 
-def crawl(cookies: SimpleCookie) -> dict[str, int]:
-    """Every page within reach of the front page, with its status."""
-    seen: dict[str, int] = {}
+def crawl(cookies: SimpleCookie) -> Iterator[tuple[str, HttpResponseBase]]:
+    """Every page within reach of the front page, with its address."""
+    seen: set[str] = set()
     shapes: set[tuple[str, ...]] = set()
     waiting = deque(["/admin/"])
     while waiting and len(seen) < MOST_PAGES:
@@ -42,10 +44,10 @@ def crawl(cookies: SimpleCookie) -> dict[str, int]:
             continue
         shapes.add(shape(address))
         answer = ask("GET", address, cookies)
-        seen[address] = answer.status_code
+        seen.add(address)
+        yield address, answer
         waiting.extend(links(address, getattr(answer, "content", b"")))
         waiting.extend(one for one in [answer.headers.get("Location", "")] if ours(one))
-    return seen
 
 
 def shape(address: str) -> tuple[str, ...]:
@@ -71,7 +73,7 @@ def test_every_link_can_be_followed_and_changes_nothing(letter: str) -> None:
     cookies = world.cookies(letter)
     with quiet():
         before = held()
-        seen = crawl(cookies)
+        seen = {address: answer.status_code for address, answer in crawl(cookies)}
         after = changed(before)
     assert after == []
     assert len(seen) > (2 if letter == "n" else 15)

@@ -24,7 +24,7 @@ from invoices.models.attempt import State
 from invoices.reasons import reason
 from providers.adapters.base import Option
 
-ATTEMPTS_PER_PAGE = 20
+ATTEMPTS_PER_PAGE = 10
 MOST_LOOSE = 100
 """Of events and calls that belong to no attempt (imports, refreshes), so many on a page."""
 MOST_LOOKS = 20

@@ -103,6 +103,15 @@ def sees(user: User, row: Model) -> bool:
     return not is_limited(user) or narrow(user, _all(type(row)).filter(pk=row.pk)).exists()
 
 
+def closed(user: User, batches: Iterable[int | None]) -> Ids:
+    """Those of these batches that are not theirs, although some invoice in it may be."""
+    asked = frozenset(one for one in batches if one is not None)
+    if not asked or not is_limited(user):
+        return frozenset()
+    theirs = narrow(user, CancellationBatch.objects.filter(pk__in=asked))
+    return asked.difference(theirs.values_list("pk", flat=True))
+
+
 def require(user: User, row: Model) -> None:
     """Raises `PermissionDenied` unless this row is theirs."""
     if not sees(user, row):

@@ -173,7 +173,9 @@ def about(event: HistoryEvent) -> SafeString:
     link, shown = '<a class="nowrap" href="{}">{}</a>', []
     if event.invoice_id:
         shown.append(format_html(link, _page("invoice", event.invoice_id), event.invoice))
-    if event.batch_id:
+    if event.batch_id and getattr(event, "is_closed", False):
+        shown.append(format_html("{}", event.batch))
+    elif event.batch_id:
         shown.append(format_html(link, _page("cancellationbatch", event.batch_id), event.batch))
     if event.account_id:
         shown.append(format_html('<span class="quiet-word nowrap">{}</span>', event.account))

@@ -190,6 +190,15 @@ def timeline(invoice: Invoice, page: int) -> Timeline:
     return Timeline(entries, page, pages, cut)
 
 
+def batches_of(told: Told, timeline: Timeline) -> Iterable[int | None]:
+    """To which batches a page with these leads."""
+    if told.attempt is not None:
+        yield told.attempt.batch_id
+    for entry in timeline.entries:
+        yield entry.event.batch_id if entry.event else None
+        yield entry.call.batch_id if entry.call else None
+
+
 def _why(attempt: CancellationAttempt) -> str:
     """What was last said of it; where a person is to decide, why it came to that."""
     known = reason(attempt.state, attempt.code)

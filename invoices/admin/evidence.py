@@ -1,11 +1,13 @@
 """The record: calls to providers with their payloads, and what happened. For auditors."""
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -14,7 +16,7 @@ from django.utils.safestring import SafeString
 from invoices import access, cells, history
 from invoices.admin import record_filters
 from invoices.admin.filters import AccountFilter
-from invoices.admin.keyed import KeyedAdmin, with_key
+from invoices.admin.keyed import KeyedAdmin, KeyList, with_key
 from invoices.admin.payloads import SIDES, PayloadPages, answer_of, may_read_payloads, side_of
 from invoices.admin.readonly import person
 from invoices.models import (
@@ -122,6 +124,21 @@ class CallAdmin(PayloadPages, KeyedAdmin[ProviderRequest]):
         }
 
 
+class HistoryList(KeyList):
+    """The list; of an event in a batch that is not this person's, it does not lead there."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """One page of events."""
+        super().get_results(request)
+        _close(request, self.result_list)
+
+
+def _close(request: HttpRequest, events: Iterable[HistoryEvent]) -> None:
+    closed = access.closed(person(request), [one.batch_id for one in events])
+    for event in events:
+        event.is_closed = event.batch_id in closed  # type: ignore[attr-defined]
+
+
 @admin.register(HistoryEvent)
 class HistoryAdmin(KeyedAdmin[HistoryEvent]):
     """What happened: who, what, from, to, why."""
@@ -144,6 +161,11 @@ class HistoryAdmin(KeyedAdmin[HistoryEvent]):
         *("before", "after", "invoice", "batch"),
     )
     empty_value_display = ""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Our list."""
+        return HistoryList
+
     search_fields = ("detail",)
     search_help_text = "A batch number, an invoice number or a person’s name"
 
@@ -201,6 +223,7 @@ class HistoryAdmin(KeyedAdmin[HistoryEvent]):
 
     def page_facts(self, request: HttpRequest, row: HistoryEvent) -> dict[str, Any]:
         """One event."""
+        _close(request, [row])
         return {"title": row.get_kind_display(), "event": row}
 
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDi
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from invoices import batches, cells, history, sync, tasks
+from invoices import access, batches, cells, history, sync, tasks
 from invoices.admin import pills
 from invoices.admin.compare import ComparePage
 from invoices.admin.invoice_list import InvoiceList, selection_in_words
@@ -208,9 +208,11 @@ class InvoiceAdmin(ViewPages, PastedPages, ComparePage, ReadOnlyAdmin[Invoice]):
         page = request.GET.get("p", "")
         number = int(page) if page.isdecimal() and len(page) < 6 else 1
         may_see_looks = person(request).has_perm("invoices.view_historyevent")
+        told, timeline = history.told(row), history.timeline(row, max(1, number))
         return {
-            "told": history.told(row),
-            "timeline": history.timeline(row, max(1, number)),
+            "told": told,
+            "timeline": timeline,
+            "closed_batches": access.closed(person(request), history.batches_of(told, timeline)),
             "may_open_payloads": may_read_payloads(request),
             "looks": history.looks(row) if may_see_looks else [],
             "may_review": may_see_reviews(person(request)),

@@ -55,8 +55,9 @@ class ReviewList(RecordList):
         shown = [row.pk for row in self.result_list]
         proposed = reviews.proposals().filter(attempt__in=shown).select_related("proposed_by")
         found = {one.attempt_id: one for one in proposed}
+        closed = access.closed(person(request), [row.batch_id for row in self.result_list])
         for row in self.result_list:
-            row.proposal = found.get(row.pk)
+            row.proposal, row.is_closed = found.get(row.pk), row.batch_id in closed
 
 
 @admin.register(CancellationAttempt)
@@ -226,14 +227,17 @@ class ReviewAdmin(ReadOnlyAdmin[CancellationAttempt]):
         page = request.GET.get("p", "")
         number = int(page) if page.isdecimal() and len(page) < 6 else 1
         made = attempt.review_decisions.select_related("proposed_by", "answered_by")
+        told = history.told_about(attempt)
+        timeline = history.timeline(attempt.invoice, max(1, number))
         may_decide = user.has_perm(reviews.PERMISSION)
         return {
             "title": f"Review of {attempt.invoice}",
             "attempt": attempt,
             "invoice": attempt.invoice,
             "waits": attempt.state == State.NEEDS_REVIEW,
-            "told": history.told_about(attempt),
-            "timeline": history.timeline(attempt.invoice, max(1, number)),
+            "told": told,
+            "timeline": timeline,
+            "closed_batches": access.closed(user, history.batches_of(told, timeline)),
             "proposal": reviews.proposals()
             .filter(attempt=attempt)
             .select_related("proposed_by")

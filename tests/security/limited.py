@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 
 from backoffice import people
 from invoices import approval_rules
-from invoices.models import ApprovalRule, HistoryEvent
+from invoices.models import ApprovalRule, CancellationBatch, HistoryEvent
 from providers.models import ProviderAccount
 from tests.factories import UserFactory, limit
 from tests.security import world as making
@@ -50,7 +50,7 @@ def limited(elsewhere: str = "") -> Limits:
         person: User = UserFactory.create(username=f"limited {role}", role=role)
         world.people[letter] = limit(person, mine)
     foreign = {name: key for name, key in world.ids.items() if name not in NOT_OF_AN_ACCOUNT}
-    _write_of_both(world, other, mine, elsewhere or PLAIN)
+    foreign["mixed"] = _write_of_both(world, other, mine, elsewhere or PLAIN).pk
     return Limits(
         world,
         foreign,
@@ -92,13 +92,15 @@ def _accounts(world: World) -> list[ProviderAccount]:
     ]
 
 
-def _write_of_both(world: World, other: ProviderAccount, mine: ProviderAccount, text: str) -> None:
+def _write_of_both(
+    world: World, other: ProviderAccount, mine: ProviderAccount, text: str
+) -> CancellationBatch:
     """What tells of the other account although it is about none, or about both."""
     root = world.people["r"]
     mixed = making._batch(root, "running", text)
     for number, account in ((80, mine), (81, other)):
-        said = PLAIN if account == mine else text
-        made = making._attempt(mixed, making._invoice(account, said, number), "queued", said)
+        said, state = (PLAIN, "needs_review") if account == mine else (text, "queued")
+        made = making._attempt(mixed, making._invoice(account, said, number), state, said)
         making._event(made, root, said)
     mixed.record(root, "draft", "running", text)
     people.change(root, world.people["s"], [], None, [other])
@@ -108,3 +110,4 @@ def _write_of_both(world: World, other: ProviderAccount, mine: ProviderAccount, 
         approval_rules.store(rule, root)
     for kind in ("evidence_exported", "view_changed"):
         HistoryEvent.objects.create(kind=kind, actor=root, to_state="begun", detail=text)
+    return mixed

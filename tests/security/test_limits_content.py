@@ -33,6 +33,7 @@ LINKS = {
     "invoice": "invoice/{}/",
     "own": "cancellationbatch/{}/",
     "foreign": "cancellationbatch/{}/",
+    "mixed": "cancellationbatch/{}/",
     "awaiting": "awaitingbatch/{}/",
     "parked": "cancellationattempt/{}/",
     "call": "providerrequest/{}/",

@@ -16,7 +16,7 @@ from invoices.admin.filters import AccountFilter, ChoiceFilter, Choices, Hidden
 from invoices.admin.readonly import person
 from invoices.amounts import Amount, NotAnAmount, between, read_amount
 from invoices.batches import RETRYABLE
-from invoices.models import CancellationAttempt, Invoice, PastedList
+from invoices.models import CancellationAttempt, CancellationBatch, Invoice, PastedList
 from invoices.models.attempt import WORKING, State
 from invoices.pasted import kept_for
 
@@ -211,7 +211,10 @@ class LastAttemptFilter(ChoiceFilter):
 def _at_stage(value: str) -> Q:
     if value == "this-month":
         begin = timezone.localtime().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        return Q(state=State.CANCELLED, finished_at__gte=begin)
+        # Over the batches that were not over yet when it began: an index range, not the table.
+        not_over = Q(finished_at=None) | Q(finished_at__gte=begin)
+        recent = CancellationBatch.objects.filter(not_over, confirmed_at__isnull=False)
+        return Q(state=State.CANCELLED, finished_at__gte=begin, batch__in=recent.values("pk"))
     return Q(state__in={"working": WORKING, "retryable": RETRYABLE}.get(value) or (State(value),))
 
 

@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_datetime
 
 from invoices.admin.filters import ChoiceFilter, Choices, Hidden
 from invoices.history import about_person
-from invoices.models import HistoryEvent, ProviderRequest
+from invoices.models import HistoryEvent, ProviderRequest, ProviderResponse
 
 Kind = HistoryEvent.Kind
 
@@ -88,7 +88,9 @@ class AnswerFilter(ChoiceFilter):
         if value == "unsent":
             return rows.filter(response__sent=False)
         if value == "fault":
-            return rows.exclude(Q(response=None) | Q(response__fault=""))
+            # By way of the answers: few have a fault, and an index knows them.
+            faulty = ProviderResponse.objects.exclude(fault="")
+            return rows.filter(pk__in=faulty.values("request"))
         low = int(value) * 100
         return rows.filter(response__status__range=(low, low + 99))
 

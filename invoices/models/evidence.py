@@ -88,6 +88,12 @@ class ProviderRequest(InsertOnly):
         indexes: ClassVar = [
             models.Index(fields=["account", "-id"], name="request_by_account"),
             models.Index(fields=["created_at", "id"], name="request_by_time"),
+            # Imports and checks would else be looked for among millions of cancellations and reads.
+            models.Index(
+                fields=["purpose", "-id"],
+                name="request_by_rare_purpose",
+                condition=~models.Q(purpose__in=("cancel", "fetch")),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -124,6 +130,9 @@ class ProviderResponse(InsertOnly):
                 fields=["fault", "-request"],
                 name="response_by_fault",
                 condition=~models.Q(fault=""),
+            ),
+            models.Index(
+                fields=["-request"], name="response_unsent", condition=models.Q(sent=False)
             ),
         ]
 

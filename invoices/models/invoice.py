@@ -88,6 +88,12 @@ class Invoice(models.Model):
             models.Index(fields=["number"], name="invoice_by_number"),
             models.Index(fields=["amount_minor"], name="invoice_by_amount"),
             models.Index(fields=["currency", "-issued_on", "-id"], name="invoice_by_currency"),
+            models.Index(fields=["due_on"], name="invoice_by_due"),
+            models.Index(
+                fields=["due_on"],
+                name="invoice_open_by_due",
+                condition=models.Q(status="open"),
+            ),
             models.Index(Upper("number"), name="invoice_by_upper_number"),
             models.Index(Upper("external_id"), name="invoice_by_upper_id"),
         ]

@@ -32,6 +32,11 @@ STAMP = "stamp"
 ALWAYS_OPEN = ("login", "logout")
 
 
+_DEVICES = TOTPDevice.objects.filter(user=OuterRef("pk"), confirmed=True).order_by("pk")
+PEOPLE = access.people().annotate(device_id=Subquery(_DEVICES.values("pk")[:1]))
+"""Put together once, for it is asked at each click."""
+
+
 class Backend(ModelBackend):
     """Django's own, but one query reads a person with their second factor and their limit."""
 
@@ -40,9 +45,7 @@ class Backend(ModelBackend):
 
         `is_limited`: see `access.limit`.
         """
-        devices = TOTPDevice.objects.filter(user=OuterRef("pk"), confirmed=True).order_by("pk")
-        people = access.people().annotate(device_id=Subquery(devices.values("pk")[:1]))
-        found = people.filter(pk=user_id).first()
+        found = PEOPLE.filter(pk=user_id).first()
         return found if found is not None and self.user_can_authenticate(found) else None
 
 

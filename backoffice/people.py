@@ -6,7 +6,7 @@ Events carry in `code` whom they are about (`about`), in `actor` who did it.
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from django.contrib.auth.models import Group, User
@@ -43,6 +43,8 @@ anybody who can reach the page may fail as often as they like."""
 NOT_NOTED = " Further failures from this address within the hour are not put on record."
 
 OTHERS = "others"
+NAMED_AT_ONCE = 4
+"""Accounts in one event, whose text ends after 500 characters."""
 
 _CALLED = {
     "username": "user name",
@@ -244,11 +246,20 @@ def _limit(actor: User, person: User, wanted: frozenset[int]) -> list[str]:
     AccountAccess.objects.bulk_create(
         AccountAccess(user=person, account_id=pk) for pk in sorted(wanted - held)
     )
-    names = ProviderAccount.objects.filter(pk__in=wanted).order_by("name")
-    listed = ", ".join(names.values_list("name", flat=True))
-    words = [f"limited to {listed}" if wanted else "limited to no account any more"]
-    record(actor, person, words, Kind.USER_LIMITED)
+    named = ProviderAccount.objects.filter(pk__in=wanted).order_by("name")
+    words = list(_limited_to(list(named.values_list("name", flat=True))))
+    for said in words:
+        record(actor, person, [said], Kind.USER_LIMITED)
     return words
+
+
+def _limited_to(names: list[str]) -> Iterator[str]:
+    """As many sentences as it takes, for an event holds few long names."""
+    if not names:
+        yield "limited to no account any more"
+    for start in range(0, len(names), NAMED_AT_ONCE):
+        listed = ", ".join(names[start : start + NAMED_AT_ONCE])
+        yield f"{'and to' if start else 'limited to'} {listed}"
 
 
 def _differences(stored: User, person: User, fields: Collection[str]) -> list[str]:

@@ -117,7 +117,7 @@ def recovery_codes_left(user: User) -> int:
 
 def may_remove(actor: User, person: User) -> bool:
     """Their own, or as an administrator another person's."""
-    return actor.is_active and (actor.pk == person.pk or people.may_edit(actor, person))
+    return actor.is_active and (actor.pk == person.pk or people.may_decide(actor, person))
 
 
 def remove(actor: User, person: User) -> bool:

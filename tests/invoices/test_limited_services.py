@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.management import CommandError, call_command
 
-from backoffice import people
+from backoffice import people, second_factor
 from invoices import (
     access,
     accounts,
@@ -383,6 +383,16 @@ def test_a_person_is_limited_and_unlimited_on_record(
     ]
 
 
+def test_the_record_names_every_account_however_many_and_long() -> None:
+    names = [f"{number} {'x' * 77}" for number in range(10)]
+    accounts = [AccountFactory.create(name=name, provider="paypal", base_url="") for name in names]
+    dora: User = UserFactory.create(username="d" * 150)
+    people.change(UserFactory.create(is_superuser=True), dora, [], None, accounts)
+    said = " ".join(told())
+    assert [name for name in names if f"{name}," not in said and f"{name}." not in said] == []
+    assert (said.count("limited to"), said.count("and to")) == (1, 2)
+
+
 def test_whoever_is_limited_gives_nobody_more_than_they_have(
     mine: ProviderAccount, other: ProviderAccount
 ) -> None:
@@ -393,6 +403,7 @@ def test_whoever_is_limited_gives_nobody_more_than_they_have(
             partial(people.change, administrator, person, [], None, [mine]),
             partial(people.change, administrator, person, ["is_active"]),
             partial(people.set_password, administrator, person, "glacier-77-x"),
+            partial(second_factor.remove, administrator, person),
         )
     refuses(lambda: people.change(administrator, same, [], None, [other]))
     people.change(administrator, same, [], None, [])

@@ -19,7 +19,7 @@ CHROMIUM := $(shell command -v chromium || command -v chromium-browser || comman
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes $(1) 2>/dev/null \
 	|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(1)
 
-.PHONY: help demo test lint faults crash simulate bench coverage lock clean
+.PHONY: help demo test lint faults crash simulate bench coverage screenshots lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -52,6 +52,10 @@ bench: .venv/.test ## Measure everything against baselines that run beside it (I
 
 coverage: .venv/.test ## Which lines the suite does not reach (SQLite)
 	@$(BIN)/python -m tests.run --only sqlite --cov --cov-report=term
+
+screenshots: .venv/.test ## Pictures of the main pages of a fresh demo in var/screenshots (README=1 renews those of the README)
+	@$(BIN)/python -m tests.browser.chromium
+	@$(BIN)/python -m tests.browser.screenshots $(if $(README),--readme)
 
 lock: .venv/.run ## Compile requirements/*.in to hashed locks, without any index address
 	@cd requirements && for name in $(LOCKS); do \

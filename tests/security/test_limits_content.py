@@ -13,9 +13,9 @@ from django.core.cache import cache
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from tests.security.crawling import crawl
 from tests.security.limited import LIMITED, Limits, limited
 from tests.security.pages import PAGES
-from tests.security.test_crawler import crawl
 from tests.security.walking import ask, quiet, undone
 
 pytestmark = pytest.mark.django_db

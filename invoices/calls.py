@@ -4,6 +4,9 @@ A thread that is about to send hands its request to the drain and waits: the dra
 requests of many threads in one transaction and then lets them go. So each request is on record
 before its first byte leaves, at the price of one commit for many, and no thread ever touches the
 database.
+
+So that the provider does not wait for our commits, there are more threads than may call at once:
+the others have their requests put on record meanwhile, and leave as soon as a call comes back.
 """
 
 import logging
@@ -26,6 +29,8 @@ log = logging.getLogger(__name__)
 
 STORE_SECONDS = 60.0
 """How long a thread waits for its request to be stored before it gives up unsent."""
+SLOT_SECONDS = 0.25
+"""How often a request that waits to leave looks whether it still may."""
 
 Result = Mapping[str, CancelAnswer] | Found | CheckResult | ProviderError
 
@@ -67,13 +72,26 @@ class Intent:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Done:
-    """A job that has come to its end."""
+    """A job that has come to its end.
+
+    With `holds_slot` no other call takes its place before the drain has seen what came of it.
+    """
 
     job: Job
     result: Result
+    holds_slot: bool = False
 
 
 Message = Intent | Exchange | Done
+
+
+class Current(threading.local):
+    """What the thread that asks is about."""
+
+    job: Job
+    purpose = ""
+    begun = False
+    has_slot = False
 
 
 class Calls:
@@ -84,14 +102,16 @@ class Calls:
         self._lease = lease
         self._rate = rate
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._current = threading.local()
+        self._current = Current()
         self._threads: list[threading.Thread] = []
         self._closed_because = ""
         self._closing = threading.Event()
+        self._slots = threading.Semaphore(1)
 
-    def start(self, adapter: Adapter, size: int) -> None:
-        """Start the threads."""
-        for number in range(size):
+    def start(self, adapter: Adapter, size: int, ahead: int = 0) -> None:
+        """Start threads for `size` calls at once, and for `ahead` requests that wait to leave."""
+        self._slots = threading.Semaphore(size)
+        for number in range(size + ahead):
             thread = threading.Thread(
                 target=self._work, args=(adapter,), name=f"call-{number}", daemon=True
             )
@@ -129,6 +149,11 @@ class Calls:
             pass
         return found
 
+    def taken_in(self, done: Done) -> None:
+        """The drain knows what came of this one: another may leave in its place."""
+        if done.holds_slot:
+            self._slots.release()
+
     def stop(self) -> None:
         """Let the threads end once they have made their calls."""
         for _ in self._threads:
@@ -144,6 +169,18 @@ class Calls:
             intent.refusal = NotSent("not_running", "The request could not be stored in time.")
         if intent.refusal is not None:
             raise intent.refusal
+        self._take_slot()
+
+    def _take_slot(self) -> None:
+        """Wait until fewer calls than allowed are under way; `gate` refuses it after a shut."""
+        while not self._current.has_slot and not self.is_shut:
+            self._current.has_slot = self._slots.acquire(timeout=SLOT_SECONDS)
+
+    def _free_slot(self) -> None:
+        """What went well makes room at once; what did not, once the drain has drawn its lesson."""
+        if self._current.has_slot:
+            self._current.has_slot = False
+            self._slots.release()
 
     def hand_in(self, request: OutgoingRequest, job: Job) -> Intent:
         """Ask the drain to store a request. Raises `NotSent` when nothing may leave any more."""
@@ -168,6 +205,8 @@ class Calls:
         failpoint("calls.before_write")
 
     def after(self, exchange: Exchange) -> None:
+        if exchange.complete and (exchange.status or 0) < 400:
+            self._free_slot()
         if self._current.purpose == "cancel":
             _note(self._current.job, exchange)
         failpoint("calls.after_answer")
@@ -181,7 +220,9 @@ class Calls:
         while (job := self._jobs.get()) is not None:
             self._current.job = job
             job.started = time.monotonic()
-            self.inbox.put(Done(job, _result(adapter, job)))
+            result = _result(adapter, job)
+            self.inbox.put(Done(job, result, self._current.has_slot))
+            self._current.has_slot = False
 
 
 def _result(adapter: Adapter, job: Job) -> Result:

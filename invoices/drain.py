@@ -40,8 +40,10 @@ from providers.models import ProviderAccount
 
 log = logging.getLogger(__name__)
 
-CLAIM = 128
+CLAIM = 256
 """Attempts taken in hand at once; a pause or stop of a batch takes effect within so many."""
+AHEAD_SECONDS = 0.1
+"""Requests are put on record ahead of a free slot, as many as the rate allows in this time."""
 FRESH = timedelta(minutes=10)
 """A copy that is older is read again before a cancel, where one read covers one invoice."""
 FLUSH_SECONDS = 0.1
@@ -143,7 +145,9 @@ class Drain:
         self.tidy()
         self._ends = time.monotonic() + seconds
         self._last_claim = self._ends - min(LAST_CLAIM_SECONDS, seconds / 4)
-        self._calls.start(adapter, max(1, min(self._account.concurrency, 64)))
+        at_once = max(1, min(self._account.concurrency, 64))
+        ahead = min(at_once, int(self._account.rate_per_second * AHEAD_SECONDS))
+        self._calls.start(adapter, at_once, ahead)
 
     def turn(self) -> bool:
         """Once through the loop; False when there is nothing more to do."""
@@ -229,7 +233,7 @@ class Drain:
         return 1
 
     def _claim_queued(self, most: int) -> list[CancellationAttempt]:
-        return due.claim(self._account.pk, self._lease, most)
+        return due.claim(self._account.pk, self._lease, self._in_hand, most)
 
     def _send_or_check(self, adapter: Adapter, claimed: Sequence[CancellationAttempt]) -> None:
         """Read again before the cancel where one read covers many, or our copy is not as frozen."""
@@ -279,6 +283,8 @@ class Drain:
             # The answers that came in with this one are still to be taken in.
             log.exception("The account's rest could not be noted; nothing more is sent.")
             self._calls.shut("not_running")
+        finally:
+            self._calls.taken_in(done)
         job, result = done.job, done.result
         adapter = self._adapter
         if job.kind == "precheck" and isinstance(result, Found):

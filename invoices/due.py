@@ -32,9 +32,15 @@ def reads(account_id: int, in_hand: Collection[int], most: int) -> list[Cancella
     return list(rows[:most])
 
 
-def claim(account_id: int, lease: Lease, most: int) -> list[CancellationAttempt]:
-    """Attempts to be sent, the longest due first; they are this lease's from now on."""
-    waiting = list(_due(account_id).filter(TO_SEND)[:most])
+def claim(
+    account_id: int, lease: Lease, in_hand: Collection[int], most: int
+) -> list[CancellationAttempt]:
+    """Attempts to be sent, the longest due first; they are this lease's from now on.
+
+    Not those in hand: another drain has given them back, and this one does not know it yet.
+    """
+    due = _due(account_id).filter(TO_SEND)[:most]
+    waiting = [attempt for attempt in due if attempt.pk not in in_hand]
     step = Step(State.QUEUED, State.CLAIMED, changes={"lease_token": lease.token})
     moved = again(lambda: _taken(waiting, step))
     failpoint("drain.after_claim")
@@ -52,7 +58,9 @@ def is_anything_due(account_id: int, by: datetime) -> bool:
 
 
 def _due(account_id: int) -> AttemptQuerySet:
-    return CancellationAttempt.objects.due(account_id).select_related("invoice", "batch")
+    # Of the batch there is one for hundreds of attempts, hence no join for each.
+    rows = CancellationAttempt.objects.due(account_id)
+    return rows.select_related("invoice").prefetch_related("batch")
 
 
 def _taken(waiting: Sequence[CancellationAttempt], step: Step) -> set[int]:

@@ -27,9 +27,14 @@ def put_on_record(intents: Sequence[Intent], account_id: int, lease: UUID) -> bo
 
     One that is alone and may not be sent is refused: then, too, the answer is True.
     """
-    first = [one for one in intents if one.request.purpose == "cancel" and not one.job.stored]
+    cancels = [one for one in intents if one.request.purpose == "cancel"]
+    first = [one for one in cancels if not one.job.stored]
+    # The adapter sends again what was turned away with a 401: the batch may be paused by now.
+    again = [one for one in cancels if one.job.stored]
     with transaction.atomic():
-        allowed = _are_sending([one for intent in first for one in intent.job.attempts], lease)
+        allowed = _are_sending(_attempts_of(first), lease) and _may_go_on(
+            _attempts_of(again), lease
+        )
         if allowed:
             write_requests(intents, account_id)
             failpoint("drain.before_intent_commits")
@@ -49,6 +54,17 @@ def _are_sending(attempts: Sequence[CancellationAttempt], lease: UUID) -> bool:
     return len(CancellationAttempt.objects.move(attempts, step)) == len(attempts)
 
 
+def _may_go_on(attempts: Sequence[CancellationAttempt], lease: UUID) -> bool:
+    """Whether each of those that are `sending` already is still ours, and its batch running."""
+    ids = [one.pk for one in attempts]
+    mine = CancellationAttempt.objects.filter(RUNNING, state=State.SENDING, lease_token=lease)
+    return not ids or mine.filter(pk__in=ids).count() == len(ids)
+
+
+def _attempts_of(intents: Sequence[Intent]) -> list[CancellationAttempt]:
+    return [one for intent in intents for one in intent.job.attempts]
+
+
 def _let_go(intents: Sequence[Intent], first: Sequence[Intent], allowed: bool) -> None:
     refusal = None if allowed else NotSent("not_running", "The batch is not running any more.")
     for intent in first if allowed else ():
@@ -62,9 +78,13 @@ def _let_go(intents: Sequence[Intent], first: Sequence[Intent], allowed: bool) -
 def write_requests(intents: Sequence[Intent], account_id: int) -> None:
     """The rows of the requests, and of what each is about."""
     bulk.insert(request_row(intent.request, account_id) for intent in intents)
-    bulk.insert(
-        CallSubject(request_id=intent.request.id, invoice_id=one.invoice_id, attempt_id=one.pk)
-        for intent in intents
-        if intent.request.references
-        for one in intent.job.attempts
+    bulk.write(
+        CallSubject,
+        ("request_id", "invoice_id", "attempt_id"),
+        (
+            (intent.request.id, one.invoice_id, one.pk)
+            for intent in intents
+            if intent.request.references
+            for one in intent.job.attempts
+        ),
     )

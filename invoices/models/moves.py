@@ -194,26 +194,13 @@ class AttemptQuerySet(models.QuerySet["CancellationAttempt"]):
         are. Raises `IllegalMove` for a step that the state machine does not have.
         """
         _check(step)
-        if not attempts:
+        # One that is named twice takes the step once.
+        named = {attempt.pk: attempt for attempt in attempts}
+        if not named:
             return set()
         with transaction.atomic():
-            moved = self._moved([attempt.pk for attempt in attempts], step)
-            bulk.insert(
-                HistoryEvent(
-                    kind=HistoryEvent.Kind.ATTEMPT_STATE,
-                    actor=actor,
-                    account_id=attempt.account_id,
-                    batch_id=attempt.batch_id,
-                    attempt_id=attempt.pk,
-                    invoice_id=attempt.invoice_id,
-                    from_state=step.expected,
-                    to_state=step.to,
-                    code=step.code,
-                    detail=step.detail[:500],
-                )
-                for attempt in attempts
-                if attempt.pk in moved
-            )
+            moved = self._moved(list(named), step)
+            _record([one for key, one in named.items() if key in moved], step, actor)
         return moved
 
     def _moved(self, ids: Sequence[int], step: Step) -> set[int]:
@@ -251,6 +238,26 @@ def _check(step: Step) -> None:
 def _conditional(rows: AttemptQuerySet, step: Step) -> AttemptQuerySet:
     rows = rows.filter(step.require, state=step.expected)
     return rows if step.lease is None else rows.filter(lease_token=step.lease)
+
+
+def _record(attempts: Sequence["CancellationAttempt"], step: Step, actor: "User | None") -> None:
+    """One HistoryEvent for each. As bare values: there are three or four for each invoice."""
+    constants = {
+        "kind": HistoryEvent.Kind.ATTEMPT_STATE,
+        "actor_id": actor.pk if actor else None,
+        "from_state": step.expected,
+        "to_state": step.to,
+        "code": step.code,
+        "detail": step.detail[:500],
+        "address": presence.address(),
+    }
+    columns = ("account_id", "batch_id", "attempt_id", "invoice_id", *constants)
+    values = tuple(constants.values())
+    bulk.write(
+        HistoryEvent,
+        columns,
+        ((one.account_id, one.batch_id, one.pk, one.invoice_id, *values) for one in attempts),
+    )
 
 
 def _record_marked(rows: AttemptQuerySet, step: Step, actor: "User | None") -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 from pytest_django import Settings
 
-from invoices import batches, calls, drain, intents, resting, settling, sync, waking
+from invoices import batches, calls, drain, due, intents, resting, settling, sync, waking
 from invoices.calls import Done, Job
 from invoices.drain import Drain
 from invoices.lease import Lease
 from invoices.models import (
     CancellationAttempt,
+    CancellationBatch,
     HistoryEvent,
     Invoice,
     ProviderRequest,
@@ -567,6 +569,50 @@ def test_a_batch_stopped_between_the_claim_and_the_send_sends_nothing(
     invariants.check(scene.control)
 
 
+def test_what_was_turned_away_for_its_token_is_not_sent_again_once_the_batch_is_paused(
+    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(sandbox)
+    batch = scene.started()
+    scene.control.set_fault("401_once", scene.name)
+    real = Settling.answered
+
+    def answered(self: Settling, exchange: Exchange) -> None:
+        real(self, exchange)
+        if exchange.status == 401:
+            batches.pause(CancellationBatch.objects.get(), scene.operator)
+
+    monkeypatch.setattr(Settling, "answered", answered)
+    drain.run(scene.account.pk, 2.0)
+    attempt = batch.attempts.get()
+    assert (attempt.state, len(scene.cancels())) == ("queued", 1)
+    invariants.check(scene.control)
+
+    batch.refresh_from_db()
+    batches.resume(batch, scene.operator)
+    assert [one.state for one in scene.drained(batch)] == ["cancelled"]
+    assert len(scene.cancels()) == 2
+
+
+def test_what_another_drain_gave_back_is_not_claimed_while_it_is_in_hand(
+    sandbox: SandboxServer,
+) -> None:
+    scene = Scene(sandbox, invoices=2)
+    scene.started()
+    first, second = CancellationAttempt.objects.order_by("pk")
+    lease = Lease(scene.account.pk, 60)
+    assert lease.acquire()
+    assert [one.pk for one in due.claim(scene.account.pk, lease, {first.pk}, 10)] == [second.pk]
+
+
+def test_an_attempt_that_is_named_twice_takes_a_step_once(sandbox: SandboxServer) -> None:
+    scene = Scene(sandbox)
+    attempt = scene.started().attempts.get()
+    step = Step(State.QUEUED, State.CLAIMED)
+    assert CancellationAttempt.objects.move([attempt, attempt], step) == {attempt.pk}
+    assert HistoryEvent.objects.filter(to_state="claimed").count() == 1
+
+
 @pytest.mark.parametrize("applied", ["before", "after"])
 def test_a_stop_leaves_what_is_in_doubt_to_a_read(applied: str, sandbox: SandboxServer) -> None:
     scene = Scene(sandbox)
@@ -597,6 +643,50 @@ def test_a_stopped_batch_whose_drain_died_just_then_ends_too(sandbox: SandboxSer
 
 
 # --- the calls ------------------------------------------------------------------------------------
+
+
+def under_way(log: list[dict[str, Any]]) -> list[int]:
+    """How many requests the provider was working on, each time that one arrived or left."""
+    moments = sorted(
+        [(one["started"], 1) for one in log] + [(one["finished"], -1) for one in log],
+    )
+    return list(accumulate(step for _, step in moments))
+
+
+def test_no_more_calls_are_under_way_than_allowed_however_many_are_on_record(
+    sandbox: SandboxServer,
+) -> None:
+    scene = Scene(sandbox, invoices=40, concurrency=3, rate_per_second=1000.0)
+    batch = scene.started()
+    scene.control.set_fault("slow", scene.name, times=None, delay=0.05)
+    before = len(scene.control.log())
+    assert {one.state for one in scene.drained(batch)} == {"cancelled"}
+    assert max(under_way(scene.control.log()[before:])) == 3
+
+
+def test_what_waits_on_record_for_its_turn_is_not_sent_once_the_drain_ends(
+    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(sandbox, invoices=12, concurrency=2, rate_per_second=1000.0)
+    batch = scene.started()
+    scene.control.set_fault("slow", scene.name, times=None, delay=1.0)
+
+    def ending(self: Drain) -> None:
+        if len(scene.cancels()) == 2:
+            self._ends = 0.0
+
+    monkeypatch.setattr(Drain, "_look_around", ending)
+    drain.run(scene.account.pk, 20.0)
+    cancels = ProviderRequest.objects.filter(purpose="cancel")
+    assert cancels.filter(response__sent=True).count() == len(scene.cancels()) == 2
+    assert cancels.filter(response__sent=False).count() == 2
+    assert batch.attempts.filter(state="queued").count() == 10
+
+    monkeypatch.undo()
+    scene.control.clear_faults()
+    assert {one.state for one in scene.drained(batch)} == {"cancelled"}
+    assert len(scene.cancels()) == 12
+    invariants.check(scene.control)
 
 
 def test_an_answer_of_401_that_was_cut_off_counts_as_sent() -> None:

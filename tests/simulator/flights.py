@@ -72,9 +72,9 @@ class Flights(Calls):
         self._adapter: StandIn
         self._size = 1
 
-    def start(self, adapter: Adapter, size: int) -> None:
+    def start(self, adapter: Adapter, size: int, ahead: int = 0) -> None:
         assert isinstance(adapter, StandIn)
-        self._adapter, self._size = adapter, size
+        self._adapter, self._size = adapter, size + ahead
 
     def submit(self, job: Job) -> None:
         self.under_way.append(Flight(job))

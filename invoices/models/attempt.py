@@ -162,6 +162,21 @@ class CancellationAttempt(models.Model):
                 condition=Q(state="needs_review"),
                 name="attempt_parked",
             ),
+            # What did not end as wished: few, and looked for by the list's filters.
+            models.Index(
+                fields=["state", "invoice"],
+                condition=Q(
+                    state__in=[
+                        "unknown",
+                        "refused",
+                        "skipped",
+                        "failed",
+                        "withdrawn",
+                        "needs_review",
+                    ]
+                ),
+                name="attempt_in_trouble",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -107,6 +107,7 @@ def filters(size: Size) -> Iterator[Figure]:
         {"account": account, "status": "open"},
         {"currency": "KWD"},
         {"due": "overdue"},
+        {"due": "7"},
         {"status": "expired", "currency": "JPY"},
     ]
     for chosen in filters:

@@ -74,6 +74,28 @@ def test_each_filter_finds_its_own(client: Client) -> None:
     assert shown(client, "attempt=working") == set()
 
 
+def test_what_is_due_soon_is_sorted_like_everything(client: Client) -> None:
+    login(client, "operator")
+    account, today = AccountFactory.create(), timezone.localdate()
+    for number, days, minor in (("B", 1, 300), ("A", 2, 100), ("C", 3, 200)):
+        InvoiceFactory.create(
+            account=account,
+            number=number,
+            amount_minor=minor,
+            issued_on=today - timedelta(days=10 * days),
+            due_on=today + timedelta(days=days),
+        )
+
+    def order(query: str) -> str:
+        rows = client.get(f"{LIST}?due=7{query}").context["cl"].result_list
+        return "".join(row.number for row in rows)
+
+    assert order("") == "BAC"
+    assert [order("&o=1"), order("&o=-1")] == ["ABC", "CBA"]
+    assert [order("&o=4"), order("&o=-4")] == ["ACB", "BCA"]
+    assert order("&o=6") == "CAB"
+
+
 def test_a_value_that_no_pill_offers_finds_nothing(client: Client) -> None:
     login(client, "operator")
     InvoiceFactory.create()

@@ -5,18 +5,25 @@ The provider is the sandbox, the worker is a thread of the test: what is clicked
 
 import re
 import threading
+import time
+from binascii import unhexlify
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db import connection
+from django_otp.oath import totp
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from invoices import drain
 from invoices.models import CancellationBatch, HistoryEvent
+from invoices.stepping_up import FRESH_SECONDS, GIVEN_AT
 from providers.sandbox.running import SandboxServer
-from tests.approvals.requests import rule
+from tests.approvals.requests import awaiting, rule
 from tests.browser.visiting import Visit, visiting
 from tests.engine.scene import Scene
 from tests.factories import UserFactory
@@ -160,6 +167,32 @@ def test_a_batch_that_an_operator_asks_for_runs_when_another_person_approves_it(
         assert "Seen in the ledger." in asks.text()
         assert asks.said == answers.said == []
     assert len(scene.cancels()) == 60
+
+
+def test_an_answer_that_is_held_up_for_a_code_is_taken_with_its_note(
+    chromium: "Browser", site: str, scene: Scene
+) -> None:
+    rule("count", 50)
+    batch = awaiting(scene.operator, *scene.account.invoices.all())
+    approver = UserFactory.create(role="approver")
+    key = "31" * 20
+    TOTPDevice.objects.create(user=approver, name="app", key=key)
+    with visiting(chromium, site, approver) as visit:
+        # Logged in with a code, but longer ago than counts.
+        session = Session.objects.get().session_key
+        store = SessionStore(session)
+        store[GIVEN_AT] = time.time() - FRESH_SECONDS - 1
+        store.save()
+        visit.open(f"/admin/invoices/awaitingbatch/{batch.pk}/change/")
+        visit.page.fill("#note", "Seen with “Olga”.")
+        button(visit, "Approve: cancel 60 invoices").click()
+        visit.page.fill("#id_code", f"{totp(unhexlify(key)):06d}")
+        button(visit, "Go on").click()
+        visit.page.wait_for_url(re.compile(r"/cancellationbatch/\d+/change/"))
+        assert "Seen with “Olga”." in visit.text()
+        assert visit.said == []
+    batch.refresh_from_db()
+    assert (batch.state, batch.answer_note) == ("running", "Seen with “Olga”.")
 
 
 def test_an_auditor_goes_from_a_search_to_the_bytes_that_were_sent(

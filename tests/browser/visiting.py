@@ -10,6 +10,12 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 from tests.browser.chromium import WIDE
 from tests.browser.conftest import cookie_of
 
+TOO_WIDE = """
+[document.documentElement, ...document.querySelectorAll(".results, .scroll")].some(
+  (one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1,
+)
+"""
+
 
 class Visit:
     """One tab. `said` holds each message of the console and each request that failed."""
@@ -33,9 +39,8 @@ class Visit:
         return self.page.inner_text("#content")
 
     def overflows(self) -> bool:
-        """Whether the page as a whole has to be moved sideways."""
-        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-        return bool(self.page.evaluate(wide))
+        """Whether the page as a whole, or a table in it, has to be moved sideways."""
+        return bool(self.page.evaluate(TOO_WIDE))
 
     def _hear_of_failure(self, request: Request) -> None:
         # Whoever leaves a page leaves its questions unanswered.

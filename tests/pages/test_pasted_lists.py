@@ -122,7 +122,7 @@ def test_an_entry_that_means_several_invoices_is_listed(client: Client) -> None:
     page = text(client, pasted_by(client, "inv-1\nINV-2\nINV-3"))
     assert "<h1>3 invoices found</h1>" in page
     assert "Called the same: 1 entry" in page
-    table = page[page.index("<tbody>") : page.index("</tbody>")]
+    table = page[page.index("<tbody") : page.index("</tbody>")]
     assert (table.count("<tr>"), table.count("inv-1")) == (2, 2)
     assert "monite-nord" in table
 

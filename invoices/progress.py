@@ -14,7 +14,7 @@ from invoices.models import (
     HistoryEvent,
     ProviderRequest,
 )
-from invoices.models.attempt import WORKING, State
+from invoices.models.attempt import UNVERIFIED, WORKING, State
 from invoices.reasons import reason
 from providers.models import ProviderAccount
 
@@ -154,12 +154,8 @@ class Progress:
 
 def progress(batch: CancellationBatch) -> Progress:
     """Where a batch stands now."""
-    found = dict(counts_of([batch.pk]).get(batch.pk, {}))
+    found, unverified = _counted(batch)
     outcomes = tuple(Outcome(state, found[state]) for state in BAR_ORDER if state in found)
-    cancelled = found.get(State.CANCELLED, 0)
-    unverified = 0
-    if cancelled:
-        unverified = batch.attempts.all().unverified().count()
     working = sum(found.get(state, 0) for state in WORKING)
     blocked, resting = _held_up(batch) if working else (0, 0)
     rate = _rate(batch) if working and batch.state == BatchState.RUNNING else 0.0
@@ -173,6 +169,18 @@ def progress(batch: CancellationBatch) -> Progress:
         resting=resting,
         is_final=batch.state not in NOT_OVER and not working and not unverified,
     )
+
+
+def _counted(batch: CancellationBatch) -> tuple[dict[State, int], int]:
+    """Attempts by state, and how many are unverified: one way through the rows for both."""
+    rows = (
+        batch.attempts.order_by()
+        .values_list("state")
+        .annotate(count=Count("*"), unverified=Count("pk", filter=UNVERIFIED))
+    )
+    counts = [(State(state), count, unverified) for state, count, unverified in rows]
+    found = {state: count for state, count, _ in counts}
+    return found, sum(unverified for *_, unverified in counts)
 
 
 def standing(batch: CancellationBatch) -> tuple[str, str]:
@@ -211,7 +219,7 @@ def counts_of(batch_ids: list[int]) -> dict[int, dict[State, int]]:
         CancellationAttempt.objects.filter(batch__in=batch_ids)
         .order_by()
         .values_list("batch_id", "state")
-        .annotate(count=Count("pk"))
+        .annotate(count=Count("*"))
     )
     found: dict[int, dict[State, int]] = {}
     for batch_id, state, count in rows:

@@ -13,6 +13,7 @@ from invoices.models.invoice import Invoice
 from invoices.models.moves import (
     LEGAL,
     LIVE,
+    UNVERIFIED,
     WORKING,
     AttemptQuerySet,
     IllegalMove,
@@ -24,6 +25,7 @@ from providers.models import ProviderAccount
 __all__ = [
     "LEGAL",
     "LIVE",
+    "UNVERIFIED",
     "WORKING",
     "AttemptQuerySet",
     "CancellationAttempt",
@@ -184,6 +186,6 @@ class CancellationAttempt(models.Model):
 
     @property
     def is_unverified(self) -> bool:
-        """As `unverified` above: the provider's word, still to be confirmed by a read."""
+        """As `UNVERIFIED`: the provider's word, still to be confirmed by a read."""
         by_provider = self.state == State.CANCELLED and self.evidence != "person"
         return by_provider and self.verified_at is None

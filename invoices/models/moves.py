@@ -58,6 +58,9 @@ LIVE = (
 )
 """States in which an invoice is spoken for: no second attempt may begin."""
 
+UNVERIFIED = Q(state=State.CANCELLED, verified_at=None) & ~Q(evidence="person")
+"""Cancelled by the provider's answer, and not yet read again to be sure."""
+
 WORKING = (State.QUEUED, State.CLAIMED, State.SENDING, State.UNKNOWN, State.ACCEPTED)
 """States that the drain still has to bring to an end; while one exists a batch is not finished."""
 
@@ -141,10 +144,6 @@ class AttemptQuerySet(models.QuerySet["CancellationAttempt"]):
     def working(self) -> "AttemptQuerySet":
         """Attempts that the drain still has to bring to an end."""
         return self.filter(state__in=WORKING)
-
-    def unverified(self) -> "AttemptQuerySet":
-        """Cancelled by the provider's answer, and not yet read again to be sure."""
-        return self.filter(state=State.CANCELLED, verified_at=None).exclude(evidence="person")
 
     def freeze(self, batch: "CancellationBatch", invoices: "models.QuerySet[Invoice]") -> int:
         """Add a draft attempt for each invoice, as it is now, by one statement.

@@ -59,6 +59,9 @@ class World(Protocol):
     def idle(self, flights: "Flights", seconds: float) -> None:
         """A drain waits for so long."""
 
+    def releasing(self, lease: Lease) -> None:
+        """A drain is about to let go of the account: what it did was done while it held it."""
+
 
 class Flights(Calls):
     """Takes the place of the threads; the gate, the notes and the judgement are the real ones."""

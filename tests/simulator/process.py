@@ -103,6 +103,7 @@ class Process:
         self.flights = flights
 
     def _release(self) -> None:
+        self._world.releasing(self.lease)
         self.lease.release()
         self.stage = Stage.GONE
         self.flights = None

@@ -373,6 +373,10 @@ class Scenario:
                 self._something_happens(depth, busy)
         self.clock.now = max(self.clock.now, until)
 
+    def releasing(self, lease: Lease) -> None:
+        """A drain ends, well or badly."""
+        self._look(lease.token, self._running[-1].name)
+
     def _own_calls_move(self, busy: Process, flights: Flights) -> None:
         """As far as the dice let them; when all is calm, as far as they can."""
         while movable := flights.movable():

@@ -147,7 +147,8 @@ class CancellationAttempt(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["batch", "state"], name="attempt_by_batch"),
+            # The id, too: else a page of a large batch would be looked for along all attempts.
+            models.Index(fields=["batch", "state", "id"], name="attempt_by_outcome"),
             models.Index(
                 fields=["account", "due_at", "id"],
                 condition=Q(due_at__isnull=False),

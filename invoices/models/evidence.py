@@ -161,6 +161,8 @@ class CallSubject(InsertOnly):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["invoice", "-request"], name="subject_by_invoice"),
+            # Drafts are deleted by the thousand, and for each the database looks for what is of it.
+            models.Index(fields=["attempt"], name="subject_by_attempt"),
         ]
 
     def __str__(self) -> str:
@@ -249,6 +251,7 @@ class HistoryEvent(InsertOnly):
         indexes: ClassVar = [
             models.Index(fields=["invoice", "-id"], name="event_by_invoice"),
             models.Index(fields=["batch", "-id"], name="event_by_batch"),
+            models.Index(fields=["attempt"], name="event_by_attempt"),
             models.Index(fields=["account", "-id"], name="event_by_account"),
             models.Index(fields=["at", "id"], name="event_by_time"),
             # What persons did, and what happens seldom, would else be looked for among millions.

@@ -9,6 +9,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 from django.test.utils import CaptureQueriesContext
 
+from invoices.models import CancellationAttempt
 from invoices.online import AddIndexOnline
 
 NAME = "heartbeat_by_time"
@@ -122,3 +123,22 @@ def test_what_an_interrupted_try_left_is_replaced(adding: Adding) -> None:
 def test_within_a_transaction_it_refuses(adding: Adding) -> None:
     with pytest.raises(NotSupportedError, match="atomic = False"), transaction.atomic():
         adding.forwards()
+
+
+def leads(model: type[models.Model], name: str) -> bool:
+    """Whether an index over the whole table begins with this column."""
+    field = model._meta.get_field(name)
+    return (
+        getattr(field, "db_index", False)
+        or getattr(field, "unique", False)
+        or any(one.fields[:1] == [name] and not one.condition for one in model._meta.indexes)
+    )
+
+
+def test_what_hangs_on_a_draft_is_found_by_index() -> None:
+    # A large preview is discarded row by row: without these, each row reads whole tables.
+    children = [
+        (one.related_model, one.field.name) for one in CancellationAttempt._meta.related_objects
+    ]
+    assert len(children) >= 3
+    assert [(model, name) for model, name in children if not leads(model, name)] == []

@@ -138,6 +138,7 @@ def client_user(client: Client) -> str:
         ("environment", "moon", "Select a valid choice"),
         ("base_url", "http://169.254.169.254/latest", "neither PayPal"),
         ("base_url", "https://api-m.paypal.com@evil.example", "neither PayPal"),
+        ("base_url", "https://[::1", "neither PayPal"),
         ("rate_per_second", "0", "greater than or equal"),
         ("rate_per_second", "nan", "Enter a number"),
         ("rate_per_second", "", "This field is required"),

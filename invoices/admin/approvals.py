@@ -208,7 +208,7 @@ class AwaitingAdmin(ReadOnlyAdmin[AwaitingBatch]):
             try:
                 self._answer(request, row, do, f"-{row.pk}")
             except BatchRefused as refusal:
-                refused.append(str(refusal))
+                refused.append(_naming(row, str(refusal)))
         done = len(rows) - len(refused)
         text = f"{done} {STEPS[do][1]}, {len(refused)} refused."
         self.message_user(request, text, messages.WARNING if refused else messages.SUCCESS)
@@ -328,6 +328,11 @@ class AwaitingAdmin(ReadOnlyAdmin[AwaitingBatch]):
 def _why(code: str) -> str:
     rule = eligibility.RULES.get(code)
     return rule.sentence if rule else reason(State.INELIGIBLE, code)
+
+
+def _naming(row: AwaitingBatch, refusal: str) -> str:
+    """Of several batches, also which one it is about, unless it says so itself."""
+    return refusal if str(row).lower() in refusal.lower() else f"{row}: {refusal}"
 
 
 def _is_key(text: str) -> bool:

@@ -374,6 +374,17 @@ def test_each_is_checked_on_its_own_and_the_result_says_which_and_why(client: Cl
     assert found == ["running", "running", "awaiting_approval"]
 
 
+def test_a_refusal_among_several_names_its_batch(client: Client) -> None:
+    one = requested()
+    same = Invoice.objects.filter(attempts__batch=one)
+    other = awaiting(one.requested_by, *same)
+    login(client, "approver", username="anna")
+    page = client.post(f"{APPROVALS}several/", several(one, other), follow=True).content.decode()
+    # The first one takes all of them; the sentence by itself would not tell whose it is.
+    assert "1 approved, 1 refused." in page
+    assert f"Batch {other.pk}: None of the selected invoices can be cancelled." in page
+
+
 def test_several_are_rejected_with_one_note(client: Client) -> None:
     rows = three(client)[:2]
     empty = client.post(f"{APPROVALS}several/", several(*rows, do="reject", note=" "))

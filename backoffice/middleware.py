@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBadRequest
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.views.defaults import bad_request
 
 from invoices import presence
 
@@ -63,7 +65,7 @@ class RefuseNul:
         """Refuse, or pass the request on."""
         query = request.META.get("QUERY_STRING", "")
         if "\x00" in request.path or "%00" in query or "\x00" in query:
-            return HttpResponseBadRequest("The address holds a NUL byte.", "text/plain")
+            return bad_request(request, BadRequest("The address holds a NUL byte."))
         return self.get_response(request)
 
 

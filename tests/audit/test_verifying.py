@@ -460,3 +460,11 @@ def test_a_checkpoint_that_cannot_be_read_stops_the_next_one_and_is_named(
         seal()
     assert first()[:2] == (Kind.CHECKPOINT, "Checkpoint 2 was changed.")
     assert Checkpoint.objects.count() == 2
+
+
+def test_a_database_without_the_record_is_named_instead_of_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection.introspection, "table_names", lambda: ["auth_user"])
+    with pytest.raises(CommandError, match="DATABASE_URL names another database"):
+        run()

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
 from invoices.audit import keys
 from invoices.audit.findings import Report
@@ -34,6 +36,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Verify, put it on record, and say what was found."""
+        require_tables()
         file = self._file(options["checkpoints"])
         try:
             public = keys.public_keys(options["public_key"])
@@ -52,6 +55,17 @@ class Command(BaseCommand):
         """What was named must be there; the usual one need not be on this machine."""
         usual = Path(settings.AUDIT_CHECKPOINTS)
         return Path(given) if given else usual if usual.is_file() else None
+
+
+def require_tables() -> None:
+    """Whoever names the wrong database is told so. Raises `CommandError`."""
+    present = set(connection.introspection.table_names())
+    for model in apps.get_app_config("invoices").get_models():
+        if model._meta.db_table not in present:
+            raise CommandError(
+                f"There is no table {model._meta.db_table} here. Either DATABASE_URL names another "
+                "database than Annul's, or the migrations have not run."
+            )
 
 
 def record(report: Report) -> None:

@@ -81,6 +81,11 @@ class Case:
         return self.provider in ("monite", "kantata", "teos") or self.fault in (*SEEN, *BETWEEN)
 
     @property
+    def may_go_unpaused(self) -> bool:
+        """A first 401 is answered by a new token: if the batch was stopped by then, by nothing."""
+        return self.fault == "401_forever" and self.renews and self.world == "stopped"
+
+    @property
     def pauses(self) -> str:
         """The code under which the account is paused for a person to look; "" for none."""
         if self.fault in REDIRECTS:

@@ -256,7 +256,8 @@ def _about_account(scene: Scene, paused_by: set[str], kinds: list[str]) -> list[
     """What concerns the account as a whole."""
     case = scene.case
     wrong = []
-    if paused_by != ({case.pauses} - {""}):
+    unpaused = case.may_go_unpaused and not paused_by
+    if paused_by != ({case.pauses} - {""}) and not unpaused:
         wrong.append(f"paused by {sorted(paused_by)}, not by {case.pauses or 'nothing'}")
     calls = [kind for kind in kinds if kind != "token"]
     if case.fault == "breaker_open" and calls[:1] == ["cancel"]:

@@ -21,6 +21,18 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that commits and does not ask for what the migrations made leaves others without."""
+    for item in items:
+        marker = item.get_closest_marker("django_db")
+        asked = marker.kwargs if marker else {}
+        names = getattr(item, "fixturenames", ())
+        commits = asked.get("transaction") or "transactional_db" in names
+        restores = asked.get("serialized_rollback") or "django_db_serialized_rollback" in names
+        if commits and not restores:
+            raise pytest.UsageError(f"{item.nodeid} commits: it needs serialized_rollback, too.")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _flushes() -> Iterator[None]:
     """The record's triggers refuse what the suite's own cleaning up has to do."""

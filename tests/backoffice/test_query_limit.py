@@ -17,7 +17,7 @@ from backoffice.urls import urlpatterns as site_urls
 from invoices.models import Heartbeat
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True),
+    pytest.mark.django_db(transaction=True, serialized_rollback=True),
     pytest.mark.urls("tests.backoffice.test_query_limit"),
 ]
 

@@ -77,7 +77,7 @@ class Adding:
 
 
 @pytest.fixture
-def adding(transactional_db: None) -> Iterator[Adding]:
+def adding(django_db_serialized_rollback: None, transactional_db: None) -> Iterator[Adding]:
     made = Adding()
     yield made
     if NAME in indexes():
